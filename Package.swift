@@ -1,0 +1,46 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let include = "\(Context.packageDirectory)/Include"
+
+/// Kernel targets are optimised in debug builds too: unoptimised SIMD code is hundreds of times slower.
+func kernelTarget(_ name: String, architecture: [String], define: String) -> Target {
+  .target(
+    name: name,
+    swiftSettings: [
+      .define(define),
+      .unsafeFlags(["-O"] + architecture.flatMap { ["-Xcc", $0] }),
+    ])
+}
+
+let package = Package(
+  name: "DynaMoE",
+  products: [
+    .library(name: "DynaMoE", targets: ["DynaMoE"]),
+    .library(name: "dynamoe", type: .dynamic, targets: ["DynaMoEC"]),
+  ],
+  targets: [
+    .target(name: "CDynaMoEPlatform"),
+    kernelTarget("DynaMoEKernelsBaseline", architecture: [], define: "LEVEL_BASELINE"),
+    kernelTarget("DynaMoEKernelsV3", architecture: ["-march=x86-64-v3"], define: "LEVEL_V3"),
+    kernelTarget("DynaMoEKernelsV4", architecture: ["-march=x86-64-v4"], define: "LEVEL_V4"),
+    .target(
+      name: "DynaMoEKernels",
+      dependencies: [
+        "CDynaMoEPlatform", "DynaMoEKernelsBaseline", "DynaMoEKernelsV3", "DynaMoEKernelsV4",
+      ],
+      swiftSettings: [.unsafeFlags(["-O"])]),
+    .target(name: "DynaMoE", dependencies: ["DynaMoEKernels"]),
+    .systemLibrary(name: "CDynaMoE", path: "Include"),
+    .target(
+      name: "DynaMoEC",
+      dependencies: ["DynaMoE", "CDynaMoE"],
+      linkerSettings: [
+        .unsafeFlags([
+          "-Xlinker", "--version-script=\(include)/exports.map", "-Xlinker", "-soname=libdynamoe.so.0",
+        ])
+      ]),
+    .testTarget(name: "DynaMoEKernelsTests", dependencies: ["DynaMoEKernels"]),
+    .testTarget(name: "DynaMoETests", dependencies: ["DynaMoE", "DynaMoEKernels"]),
+  ]
+)
