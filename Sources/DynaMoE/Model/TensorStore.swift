@@ -1,0 +1,148 @@
+import DynaMoEKernels
+
+/// How a tensor is filled when a network is created.
+enum InitialValue: Equatable, Sendable {
+  /// U(-1/√inputs, 1/√inputs)
+  case uniform(inputs: Int)
+  /// N(0, 1) · scale
+  case normal(scale: Float)
+  case constant(Float)
+}
+
+/// Name, shape and treatment of one parameter or buffer.
+struct TensorSpecification: Equatable, Sendable {
+  let name: String
+  let shape: [Int]
+  let initial: InitialValue
+  /// Whether weight decay applies by default: the `*.weight` tensors except those of norms.
+  let decays: Bool
+
+  init(_ name: String, _ shape: [Int], _ initial: InitialValue, decays: Bool = false) {
+    self.name = name
+    self.shape = shape
+    self.initial = initial
+    self.decays = decays
+  }
+
+  /// Number of elements; nil when it does not fit an `Int`.
+  var count: Int? {
+    var product = 1
+    for extent in shape {
+      let (value, overflow) = product.multipliedReportingOverflow(by: extent)
+      if overflow { return nil }
+      product = value
+    }
+    return product
+  }
+}
+
+/// All parameters (or all buffers) of a network in one allocation, in file order, each on a cache line of its own.
+///
+/// Addresses never change in the life of a store, so that views of them may be lent out.
+final class TensorStore {
+  struct Entry {
+    let specification: TensorSpecification
+    let offset: Int
+    let count: Int
+  }
+
+  let entries: [Entry]
+  /// Elements in the allocation, padding included. The padding is zero and stays zero.
+  let extent: Int
+  /// Elements of all tensors, without padding.
+  let elementCount: Int
+  private let indices: [String: Int]
+  private let values: Buffer<Float>
+  private let gradients: Buffer<Float>
+
+  init(_ specifications: [TensorSpecification], hasGradients: Bool) throws(DynaMoEError) {
+    var entries: [Entry] = []
+    var indices: [String: Int] = [:]
+    var offset = 0
+    var elements = 0
+    for specification in specifications {
+      guard let count = specification.count,
+        case let (end, overflow) = offset.addingReportingOverflow(count), !overflow,
+        end < Int.max / 64
+      else {
+        throw .memory("\(specification.name) \(specification.shape) is larger than any memory")
+      }
+      indices[specification.name] = entries.count
+      entries.append(Entry(specification: specification, offset: offset, count: count))
+      elements += count
+      offset = (end + 15) & ~15
+    }
+    self.entries = entries
+    self.indices = indices
+    self.extent = offset
+    self.elementCount = elements
+    do {
+      values = try Buffer(zeroed: offset)
+      gradients = try Buffer(zeroed: hasGradients ? offset : 0)
+    } catch {
+      throw .memory("no memory for \(elements) parameters (\(offset * 4) bytes)")
+    }
+  }
+
+  func index(of name: String) -> Int? { indices[name] }
+
+  var base: UnsafeMutablePointer<Float> { values.base }
+  var gradientBase: UnsafeMutablePointer<Float> { gradients.base }
+
+  func values(_ index: Int) -> UnsafeMutableBufferPointer<Float> {
+    UnsafeMutableBufferPointer(start: values.base + entries[index].offset, count: entries[index].count)
+  }
+
+  func gradient(_ index: Int) -> UnsafeMutableBufferPointer<Float>? {
+    guard gradients.capacity > 0 else { return nil }
+    return UnsafeMutableBufferPointer(
+      start: gradients.base + entries[index].offset, count: entries[index].count)
+  }
+
+  /// The values of the tensor `name`; nil when the network has none of that name.
+  func pointer(_ name: String) -> UnsafeMutablePointer<Float>? {
+    indices[name].map { values.base + entries[$0].offset }
+  }
+
+  func gradientPointer(_ name: String) -> UnsafeMutablePointer<Float>? {
+    indices[name].map { gradients.base + entries[$0].offset }
+  }
+
+  /// Fills every tensor from `seed`; a value depends only on the seed, the tensor's name and its index.
+  func initialize(seed: UInt64) {
+    for (index, entry) in entries.enumerated() {
+      let destination = values(index)
+      switch entry.specification.initial {
+      case .uniform(let inputs):
+        Initialization.uniform(
+          seed: seed, name: entry.specification.name, bound: 1 / Float(inputs).squareRoot(),
+          into: destination)
+      case .normal(let scale):
+        Initialization.normal(
+          seed: seed, name: entry.specification.name, scale: scale, into: destination)
+      case .constant(let value):
+        destination.update(repeating: value)
+      }
+    }
+  }
+
+  func tensors() -> [Tensor] {
+    entries.indices.map { index in
+      Tensor(
+        name: entries[index].specification.name, shape: entries[index].specification.shape,
+        values: UnsafeBufferPointer(values(index)), gradient: gradient(index))
+    }
+  }
+}
+
+/// A parameter or buffer of a network, borrowed: valid as long as the network lives.
+public struct Tensor {
+  /// The name of the tensor, also in files: `layers.0.experts.up.weight`.
+  public let name: String
+  /// The extent of each dimension, outermost first.
+  public let shape: [Int]
+  /// The elements, row-major. Change them through `setParameter` or `setBuffer`.
+  public let values: UnsafeBufferPointer<Float>
+  /// The gradient, writable, of the same shape; nil for buffers. A write before `step` is used by it.
+  public let gradient: UnsafeMutableBufferPointer<Float>?
+}
