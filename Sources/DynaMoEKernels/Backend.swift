@@ -76,15 +76,33 @@ public final class Backend: Sendable {
     return known.filter { $0.1 }.map { $0.0 }
   }
 
-  private static var bestTable: KernelTable { Reference.table }
+  private static var bestTable: KernelTable {
+    if dynamoe_cpu_has_x86_64_v4() { return LevelV4.table }
+    if dynamoe_cpu_has_x86_64_v3() { return LevelV3.table }
+    return LevelBaseline.table
+  }
 
   private static func table(_ name: String, source: String) throws(BackendError) -> KernelTable {
     switch name {
+    case "v4" where dynamoe_cpu_has_x86_64_v4(): return LevelV4.table
+    case "v3" where dynamoe_cpu_has_x86_64_v3(): return LevelV3.table
+    case "baseline": return LevelBaseline.table
     case "reference": return Reference.table
-    default:
+    case "openblas": return try OpenBLAS.table(others: bestTable)
+    case "v4", "v3":
+      let needed = name == "v4" ? "AVX-512 (x86-64-v4)" : "AVX2 and FMA (x86-64-v3)"
       throw BackendError(
-        "\(source) is \"\(name)\": allowed are \(names.joined(separator: ", "))")
+        "\(source) is \"\(name)\", but this processor lacks \(needed): allowed are \(allowedHere)")
+    default:
+      throw BackendError("\(source) is \"\(name)\": allowed are \(allowedHere)")
     }
+  }
+
+  private static var allowedHere: String {
+    var allowed = names
+    if !dynamoe_cpu_has_x86_64_v4() { allowed.removeAll { $0 == "v4" } }
+    if !dynamoe_cpu_has_x86_64_v3() { allowed.removeAll { $0 == "v3" } }
+    return allowed.joined(separator: ", ")
   }
 
   private static func checkThreads() throws(BackendError) {

@@ -45,6 +45,9 @@ struct KernelTable: Sendable {
   /// gateGradient = c·up·act'(gate); c = c·act(gate). (kind, gate, up, c, gateGradient, n)
   var gatedGradient: @Sendable (Int, P, P, M, M, Int) -> Void
 
+  /// y = exp(x), accurate for x in -87 ... 88; above 88 as at 88. (x, y, n)
+  var exponential: @Sendable (P, M, Int) -> Void
+
   var dot: @Sendable (P, P, Int) -> Float
   /// y += x. (x, y, n)
   var add: @Sendable (P, M, Int) -> Void

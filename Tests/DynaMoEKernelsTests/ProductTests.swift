@@ -4,7 +4,7 @@ import Testing
 
 /// The three grouped products against sums in f64, for every level of this machine.
 @Suite struct ProductTests {
-  static let levels: [String] = ["reference"] + availableLevels
+  static let levels: [String] = ["reference", "openblas"].filter { available($0) } + availableLevels
   static let shapes: [(sizes: [Int], outputs: Int, inputs: Int)] = [
     ([], 3, 4), ([0], 3, 4), ([0, 0, 5], 1, 1), ([1], 1, 7), ([1, 0, 2], 31, 33),
     ([7, 8, 9], 32, 16), ([6, 5, 0, 13], 65, 17), ([3, 1, 40], 17, 129), ([130], 33, 31),

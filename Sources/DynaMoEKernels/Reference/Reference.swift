@@ -10,7 +10,7 @@ enum Reference {
     productTile: product, transposedTile: transposedProduct, gradientTile: gradientProduct,
     columnSums: columnSums,
     activation: activation, gated: gated, activationGradient: activationGradient,
-    gatedGradient: gatedGradient,
+    gatedGradient: gatedGradient, exponential: exponential,
     dot: dot, add: add, addScaled: addScaled, scale: scale,
     softmax: softmax,
     layerNorm: layerNorm, layerNormGradient: layerNormGradient,
