@@ -7,6 +7,7 @@ let include = "\(Context.packageDirectory)/Include"
 func kernelTarget(_ name: String, architecture: [String], define: String) -> Target {
   .target(
     name: name,
+    dependencies: ["CDynaMoEPlatform"],
     swiftSettings: [
       .define(define),
       .unsafeFlags(["-O"] + architecture.flatMap { ["-Xcc", $0] }),

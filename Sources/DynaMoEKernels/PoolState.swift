@@ -24,6 +24,8 @@ struct PoolBlock {
   var body: UnsafeRawPointer?
   var first = 0
   var count = 0
+  /// Where the caller of the run was.
+  var processor: UInt32 = .max
   /// Workers with this index or a higher one end.
   var limit: UInt32 = 1
 
@@ -37,6 +39,8 @@ struct PoolState: @unchecked Sendable {
   static let maximumTasks = Int(UInt32.max)
   /// Time a worker looks for the next run before it sleeps, in nanoseconds.
   private static let spinTime: UInt64 = 50_000
+  /// Time between two moves of a worker to another processor, in nanoseconds.
+  private static let movePause: UInt64 = 5_000_000
 
   let block: UnsafeMutablePointer<PoolBlock>
   /// Handles of the threads 1 ..< started, by index.
@@ -117,6 +121,7 @@ struct PoolState: @unchecked Sendable {
         block.pointee.body = UnsafeRawPointer(pointer)
         block.pointee.first = first
         block.pointee.count = count
+        dynamoe_store32(&block.pointee.processor, UInt32(bitPattern: dynamoe_processor()))
         dynamoe_store32(&block.pointee.pending, UInt32(count))
         dynamoe_store64(&block.pointee.ticket, UInt64(workers) << 32 | UInt64(count))
         wakeSleepers(atMost: workers < started.pointee ? Int(INT32_MAX) : count - 1)
@@ -178,12 +183,25 @@ struct PoolState: @unchecked Sendable {
   // MARK: Worker side
 
   private func work(_ index: Int) {
+    var lastMove: UInt64 = 0
     while waitForTasks(index) {
+      leaveCaller(&lastMove)
       while let task = claim(index) {
         callBody(task, index)
         finishTask()
       }
     }
+  }
+
+  /// Systems that pack threads which run seldom wake a worker on the processor of the caller, where it only waits for the
+  /// caller to be done, so that it keeps running seldom. It has to move once itself.
+  private func leaveCaller(_ lastMove: inout UInt64) {
+    let processor = dynamoe_processor()
+    guard UInt32(bitPattern: processor) == dynamoe_load32(&block.pointee.processor) else { return }
+    let now = clock()
+    guard now &- lastMove > Self.movePause else { return }
+    lastMove = now
+    dynamoe_leave_processor(processor)
   }
 
   /// Never inlined: whatever keeps the closure alive for the call has to be over before the task counts as finished,

@@ -1,5 +1,7 @@
 // Activations and their derivatives. `kind`: 0 relu, 1 gelu, 2 gelu by tanh, 3 silu.
 
+import CDynaMoEPlatform
+
 /// A function of one variable and its derivative.
 protocol UnaryFunction {
   static func value(_ x: Vector) -> Vector
@@ -8,11 +10,11 @@ protocol UnaryFunction {
 
 enum Relu: UnaryFunction {
   @inline(__always)
-  static func value(_ x: Vector) -> Vector { x.replacing(with: 0, where: x .<= 0) }
+  static func value(_ x: Vector) -> Vector { dynamoe_larger(.zero, x) }
 
   @inline(__always)
   static func derivative(_ x: Vector) -> Vector {
-    Vector.zero.replacing(with: 1, where: x .> 0)
+    dynamoe_where_less(.zero, x, Vector(repeating: 1), .zero)
   }
 }
 
@@ -43,7 +45,7 @@ enum GeluTanh: UnaryFunction {
   static func derivative(_ x: Vector) -> Vector {
     // Beyond ±30 the derivative is 0 or 1 and x² may overflow.
     let limit = Vector(repeating: 30)
-    let z = x.replacing(with: limit, where: x .> limit).replacing(with: -limit, where: x .< -limit)
+    let z = dynamoe_larger(-limit, dynamoe_smaller(limit, x))
     let s = logistic(doubledArgument(z))
     let slope = multiplyAdd(
       z * z, Vector(repeating: 0.214_064_449), Vector(repeating: 1.595_769_12))

@@ -1,5 +1,7 @@
 // Long arrays: reductions and optimizer steps.
 
+import CDynaMoEPlatform
+
 /// Zero times anything finite is zero, times anything else NaN, and NaN stays.
 public func isFinite(_ x: P, _ n: Int) -> Bool {
   let zero = Vector.zero
@@ -11,7 +13,7 @@ public func sumOfSquares(_ x: P, _ n: Int) -> Double {
   var i = 0
   while i < n {
     let v = i + vectorCount <= n ? load(x + i) : loadPart(x + i, n - i)
-    let (low, high) = (SIMD8<Double>(v.lowHalf), SIMD8<Double>(v.highHalf))
+    let (low, high) = (dynamoe_lower_doubles(v), dynamoe_upper_doubles(v))
     s0 = multiplyAdd(low, low, s0)
     s1 = multiplyAdd(high, high, s1)
     i += vectorCount
@@ -31,7 +33,7 @@ private struct AdamW {
     let gradient = g * gradientScale
     m = multiplyAdd(old1, m, new1 * gradient)
     v = multiplyAdd(old2, v, new2 * gradient * gradient)
-    w = keep * w - step * (m / (v.squareRoot() / correction + eps))
+    w = keep * w - step * (m / (dynamoe_square_root(v) / correction + eps))
   }
 }
 

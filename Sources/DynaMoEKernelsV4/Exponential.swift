@@ -1,6 +1,8 @@
 // Exponential and what is built on it, by polynomials fitted for this project (minimax by linear programming at Chebyshev
 // points).
 
+import CDynaMoEPlatform
+
 /// exp(x), error below 1.5 units in the last place for x in -87 ... 88; below -87: 0, above 88: exp(88). NaN stays NaN.
 ///
 /// 2^n·exp(r) with x = n·ln 2 + r and |r| ≤ ln 2 / 2; ln 2 in two parts, of which n times the first is exact.
@@ -8,8 +10,8 @@
 func exponential(_ x: Vector) -> Vector {
   let low = Vector(repeating: -87)
   let high = Vector(repeating: 88)
-  let tooLow: Mask = x .< low
-  let bounded = x.replacing(with: high, where: x .> high).replacing(with: low, where: tooLow)
+  // A comparison with NaN is false, so NaN stays.
+  let bounded = dynamoe_larger(low, dynamoe_smaller(high, x))
   // Adding 1.5·2²³ rounds to a whole number and leaves it in the low bits.
   let magic = Vector(repeating: 12_582_912)
   let shifted = multiplyAdd(bounded, Vector(repeating: 1.442_695_04), magic)
@@ -23,8 +25,7 @@ func exponential(_ x: Vector) -> Vector {
   p = multiplyAdd(p, r, Vector(repeating: 0.166_665_196_418_76))
   p = multiplyAdd(p, r, Vector(repeating: 0.499_999_940_395_4))
   p = multiplyAdd(p * r, r, r) + 1
-  let scaled = unsafeBitCast(p, to: Bits.self) &+ (unsafeBitCast(shifted, to: Bits.self) &<< 23)
-  return unsafeBitCast(scaled, to: Vector.self).replacing(with: 0, where: tooLow)
+  return dynamoe_where_less(x, low, .zero, dynamoe_scale_by_power(p, shifted))
 }
 
 /// 1/(1 + exp(-x)).
@@ -38,8 +39,7 @@ func logistic(_ x: Vector) -> Vector {
 /// Φ(-t) = exp(-t²/2)·Q(u), u = 1/(1 + 0.27 t), t ≥ 0, with Q of degree 9, relative error of Q 2.3e-8.
 @inline(__always)
 func normalCumulative(_ x: Vector) -> (value: Vector, density: Vector) {
-  let negative: Mask = x .< 0
-  let t = x.replacing(with: -x, where: negative)
+  let t = dynamoe_larger(-x, x)
   let density = exponential(x * x * -0.5)
   let u = 1 / multiplyAdd(t, Vector(repeating: 0.27), Vector(repeating: 1))
   var q = Vector(repeating: 0.028_809_843_584_9)
@@ -52,7 +52,7 @@ func normalCumulative(_ x: Vector) -> (value: Vector, density: Vector) {
   q = multiplyAdd(q, u, Vector(repeating: 0.107_568_636_536_6))
   q = multiplyAdd(q, u, Vector(repeating: 0.107_719_041_407_1))
   let tail = q * u * density
-  return ((1 - tail).replacing(with: tail, where: negative), density)
+  return (dynamoe_where_less(x, .zero, tail, 1 - tail), density)
 }
 
 /// y = exp(x).

@@ -1,5 +1,7 @@
 // c = a · Wᵀ from packed panels.
 
+import CDynaMoEPlatform
+
 /// Inputs that are multiplied before the next panel: what keeps a panel and a block of rows in the second-level cache.
 private let innerBlock = 1024
 
@@ -12,10 +14,27 @@ public func pack(
     let columns = min(panelColumns, outputs - column)
     let target = packed + column * inputs
     let source = values + column * inputs
-    if columns < panelColumns { target.update(repeating: 0, count: panelColumns * inputs) }
-    for j in 0..<columns {
-      let row = source + j * inputs
-      for k in 0..<inputs { target[k * panelColumns + j] = row[k] }
+    packPanel(source, inputs, columns, target)
+  }
+}
+
+/// Squares of 8 by 8 in registers, two along a row at a time, so that a line of the cache is read once; then the edges.
+private func packPanel(_ source: P, _ inputs: Int, _ columns: Int, _ target: M) {
+  let (squareColumns, squareInputs) = (columns / 8 * 8, inputs / 16 * 16)
+  var k = 0
+  while k < squareInputs {
+    var j = 0
+    while j < squareColumns {
+      let (from, to) = (source + j * inputs + k, target + k * panelColumns + j)
+      dynamoe_transpose8(from, inputs, to, panelColumns)
+      dynamoe_transpose8(from + 8, inputs, to + 8 * panelColumns, panelColumns)
+      j += 8
+    }
+    k += 16
+  }
+  for k in 0..<inputs {
+    for j in (k < squareInputs ? squareColumns : 0)..<panelColumns {
+      target[k * panelColumns + j] = j < columns ? source[j * inputs + k] : 0
     }
   }
 }

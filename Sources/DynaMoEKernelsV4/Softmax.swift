@@ -1,3 +1,4 @@
+import CDynaMoEPlatform
 import Glibc
 
 /// s = softmax(factor·z), in place allowed; returns log Σ exp(factor·z). NaN in z becomes NaN everywhere.
@@ -8,7 +9,7 @@ public func softmax(_ z: P, _ n: Int, _ factor: Float, _ s: M) -> Float {
   var i = 0
   while i < n {
     let v = scaled(z, i, n, scale)
-    top = top.replacing(with: v, where: v .> top)
+    top = dynamoe_larger(v, top)
     i += vectorCount
   }
   var maximum = -Float.infinity
@@ -33,7 +34,8 @@ public func softmax(_ z: P, _ n: Int, _ factor: Float, _ s: M) -> Float {
 private func scaled(_ z: P, _ i: Int, _ n: Int, _ factor: Vector) -> Vector {
   if i + vectorCount <= n { return load(z + i) * factor }
   let count = n - i
-  let lanes = SIMD16<Int32>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-  let part = loadPart(z + i, count) * factor
-  return part.replacing(with: -.infinity, where: lanes .>= SIMD16(repeating: Int32(count)))
+  let lanes = Vector(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+  return dynamoe_where_less(
+    lanes, Vector(repeating: Float(count)), loadPart(z + i, count) * factor,
+    Vector(repeating: -.infinity))
 }

@@ -2,12 +2,12 @@
 // x86-64-v4 (LEVEL_V4). Rows are walked in vectors of 16 at every level, which makes the order of all sums, and so the bits
 // of v3 and v4, the same; only the register tile of the products differs.
 
+import CDynaMoEPlatform
+
 public typealias P = UnsafePointer<Float>
 public typealias M = UnsafeMutablePointer<Float>
 public typealias Index = UnsafePointer<Int32>
 typealias Vector = SIMD16<Float>
-typealias Bits = SIMD16<UInt32>
-typealias Mask = SIMDMask<SIMD16<Int32>>
 
 #if LEVEL_V4
   typealias Lanes = SIMD16<Float>
@@ -19,15 +19,25 @@ typealias Mask = SIMDMask<SIMD16<Int32>>
 
 let vectorCount = 16
 
-/// acc + a·b, rounded once where the processor can. Without such an instruction `addingProduct` would be a call.
+/// acc + a·b, rounded once where the processor can.
 @inline(__always)
-func multiplyAdd<V: SIMD>(_ a: V, _ b: V, _ acc: V) -> V
-where V.Scalar: BinaryFloatingPoint {
-  #if LEVEL_BASELINE
-    return acc + a * b
-  #else
-    return acc.addingProduct(a, b)
-  #endif
+func multiplyAdd(_ a: SIMD4<Float>, _ b: SIMD4<Float>, _ acc: SIMD4<Float>) -> SIMD4<Float> {
+  dynamoe_multiply_add_float4(a, b, acc)
+}
+
+@inline(__always)
+func multiplyAdd(_ a: SIMD8<Float>, _ b: SIMD8<Float>, _ acc: SIMD8<Float>) -> SIMD8<Float> {
+  dynamoe_multiply_add_float8(a, b, acc)
+}
+
+@inline(__always)
+func multiplyAdd(_ a: Vector, _ b: Vector, _ acc: Vector) -> Vector {
+  dynamoe_multiply_add_float16(a, b, acc)
+}
+
+@inline(__always)
+func multiplyAdd(_ a: SIMD8<Double>, _ b: SIMD8<Double>, _ acc: SIMD8<Double>) -> SIMD8<Double> {
+  dynamoe_multiply_add_double8(a, b, acc)
 }
 
 @inline(__always)
@@ -56,22 +66,14 @@ func storeLanes(_ v: Lanes, _ p: M) {
 }
 
 /// The first `count` < 16 elements, the others `filler`.
-@inline(never)
+@inline(__always)
 func loadPart(_ p: P, _ count: Int, filler: Float = 0) -> Vector {
-  var v = Vector(repeating: filler)
-  withUnsafeMutableBytes(of: &v) { bytes in
-    let target = bytes.baseAddress!.assumingMemoryBound(to: Float.self)
-    for i in 0..<count { target[i] = p[i] }
-  }
-  return v
+  dynamoe_load_part(p, count, Vector(repeating: filler))
 }
 
-@inline(never)
+@inline(__always)
 func storePart(_ v: Vector, _ p: M, _ count: Int) {
-  withUnsafeBytes(of: v) { bytes in
-    let source = bytes.baseAddress!.assumingMemoryBound(to: Float.self)
-    for i in 0..<count { p[i] = source[i] }
-  }
+  dynamoe_store_part(v, p, count)
 }
 
 /// Sum of the lanes, in one fixed order.

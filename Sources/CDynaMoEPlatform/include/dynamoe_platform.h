@@ -79,6 +79,35 @@ static inline int dynamoe_affinity_count(void) {
   return count;
 }
 
+/// Declared by <sched.h> only for programs that ask for GNU extensions.
+extern int sched_getcpu(void);
+
+/// Number of the processor that runs this thread, -1 if the system does not say.
+static inline int32_t dynamoe_processor(void) {
+  return sched_getcpu();
+}
+
+/// Moves the calling thread to another processor than `processor`, if its affinity mask has one; the mask stays as it was.
+static inline void dynamoe_leave_processor(int processor) {
+  unsigned long mask[1024];
+  const int bits = 8 * sizeof mask[0];
+  long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+  if (processor < 0 || processor >= 8 * bytes) {
+    return;
+  }
+  unsigned long word = mask[processor / bits];
+  unsigned long others = word & ~(1ul << processor % bits);
+  mask[processor / bits] = others;
+  bool any = false;
+  for (long i = 0; i < bytes / (long)sizeof mask[0]; i++) {
+    any = any || mask[i] != 0;
+  }
+  if (others != word && any && syscall(SYS_sched_setaffinity, 0, bytes, mask) == 0) {
+    mask[processor / bits] = word;
+    syscall(SYS_sched_setaffinity, 0, bytes, mask);
+  }
+}
+
 #if defined(__x86_64__)
 #define DYNAMOE_FEATURE(function, name)                \
   static inline bool dynamoe_cpu_has_##function(void) { \
