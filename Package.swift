@@ -41,7 +41,8 @@ let package = Package(
           "-Xlinker", "--version-script=\(include)/exports.map", "-Xlinker", "-soname=libdynamoe.so.0",
         ])
       ]),
-    .testTarget(name: "DynaMoEKernelsTests", dependencies: ["DynaMoEKernels"]),
+    .testTarget(
+      name: "DynaMoEKernelsTests", dependencies: ["DynaMoEKernels", "CDynaMoEPlatform"]),
     .testTarget(name: "DynaMoETests", dependencies: ["DynaMoE", "DynaMoEKernels"]),
   ]
 )

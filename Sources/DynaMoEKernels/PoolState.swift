@@ -21,7 +21,7 @@ struct PoolBlock {
   var requested: UInt32 = 1
   private var busyLine: Padding = (0, 0, 0, 0, 0, 0, 0)
   /// Written before the ticket of a run, read after a claim in it.
-  var body: UnsafeRawPointer?
+  var body = ClosureWords()
   var first = 0
   var count = 0
   /// Where the caller of the run was.
@@ -116,23 +116,18 @@ struct PoolState: @unchecked Sendable {
   }
 
   func execute(_ first: Int, _ count: Int, _ workers: Int, _ body: Body) {
-    withoutActuallyEscaping(body) { escapable in
-      withUnsafePointer(to: escapable) { pointer in
-        block.pointee.body = UnsafeRawPointer(pointer)
-        block.pointee.first = first
-        block.pointee.count = count
-        dynamoe_store32(&block.pointee.processor, UInt32(bitPattern: dynamoe_processor()))
-        dynamoe_store32(&block.pointee.pending, UInt32(count))
-        dynamoe_store64(&block.pointee.ticket, UInt64(workers) << 32 | UInt64(count))
-        wakeSleepers(atMost: workers < started.pointee ? Int(INT32_MAX) : count - 1)
-        while let task = claim(0) {
-          body(task, 0)
-          finishTask()
-        }
-        waitForClaimed()
-        block.pointee.body = nil
-      }
+    block.pointee.body = ClosureWords(body)
+    block.pointee.first = first
+    block.pointee.count = count
+    dynamoe_store32(&block.pointee.processor, UInt32(bitPattern: dynamoe_processor()))
+    dynamoe_store32(&block.pointee.pending, UInt32(count))
+    dynamoe_store64(&block.pointee.ticket, UInt64(workers) << 32 | UInt64(count))
+    wakeSleepers(atMost: workers < started.pointee ? Int(INT32_MAX) : count - 1)
+    while let task = claim(0) {
+      body(task, 0)
+      finishTask()
     }
+    waitForClaimed()
   }
 
   private func wakeSleepers(atMost count: Int) {
@@ -187,7 +182,7 @@ struct PoolState: @unchecked Sendable {
     while waitForTasks(index) {
       leaveCaller(&lastMove)
       while let task = claim(index) {
-        callBody(task, index)
+        block.pointee.body.call(task, index)
         finishTask()
       }
     }
@@ -202,13 +197,6 @@ struct PoolState: @unchecked Sendable {
     guard now &- lastMove > Self.movePause else { return }
     lastMove = now
     dynamoe_leave_processor(processor)
-  }
-
-  /// Never inlined: whatever keeps the closure alive for the call has to be over before the task counts as finished,
-  /// because the caller of `run` then takes the closure down.
-  @inline(never)
-  private func callBody(_ task: Int, _ worker: Int) {
-    block.pointee.body!.assumingMemoryBound(to: Body.self).pointee(task, worker)
   }
 
   /// Returns true when there is something to claim, false when this worker has to end.

@@ -39,28 +39,28 @@ enum GeluTanh: UnaryFunction {
   }
 
   @inline(__always)
-  static func value(_ x: Vector) -> Vector { x * logistic(doubledArgument(x)) }
+  static func value(_ x: Vector) -> Vector { x * logistic(doubledArgument(x)).value }
 
   @inline(__always)
   static func derivative(_ x: Vector) -> Vector {
     // Beyond ±30 the derivative is 0 or 1 and x² may overflow.
     let limit = Vector(repeating: 30)
     let z = dynamoe_larger(-limit, dynamoe_smaller(limit, x))
-    let s = logistic(doubledArgument(z))
+    let (s, rest) = logistic(doubledArgument(z))
     let slope = multiplyAdd(
       z * z, Vector(repeating: 0.214_064_449), Vector(repeating: 1.595_769_12))
-    return multiplyAdd(z * s * (1 - s), slope, s)
+    return multiplyAdd(z * s * rest, slope, s)
   }
 }
 
 enum Silu: UnaryFunction {
   @inline(__always)
-  static func value(_ x: Vector) -> Vector { x * logistic(x) }
+  static func value(_ x: Vector) -> Vector { x * logistic(x).value }
 
   @inline(__always)
   static func derivative(_ x: Vector) -> Vector {
-    let s = logistic(x)
-    return multiplyAdd(x * s, 1 - s, s)
+    let (s, rest) = logistic(x)
+    return multiplyAdd(x * s, rest, s)
   }
 }
 

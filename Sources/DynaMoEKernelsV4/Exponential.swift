@@ -28,10 +28,12 @@ func exponential(_ x: Vector) -> Vector {
   return dynamoe_where_less(x, low, .zero, dynamoe_scale_by_power(p, shifted))
 }
 
-/// 1/(1 + exp(-x)).
+/// 1/(1 + exp(-x)), and one minus that without cancellation.
 @inline(__always)
-func logistic(_ x: Vector) -> Vector {
-  1 / (1 + exponential(-x))
+func logistic(_ x: Vector) -> (value: Vector, rest: Vector) {
+  let e = exponential(-x)
+  let value = 1 / (1 + e)
+  return (value, e * value)
 }
 
 /// Φ(x), the normal distribution function, and exp(-x²/2).

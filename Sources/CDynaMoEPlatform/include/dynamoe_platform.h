@@ -61,6 +61,16 @@ static inline void dynamoe_futex_wake(uint32_t *_Nonnull word, int count) {
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, (void *)0, (void *)0, 0);
 }
 
+/// Number by which the system knows the calling thread.
+static inline long dynamoe_thread(void) {
+  return syscall(SYS_gettid);
+}
+
+/// `fork`, which Swift does not offer because most programs have threads.
+static inline pid_t dynamoe_fork(void) {
+  return fork();
+}
+
 /// Tells the processor that this thread spins.
 static inline void dynamoe_pause(void) {
 #if defined(__x86_64__)
