@@ -10,7 +10,8 @@ public enum Activation: Int, Sendable, CaseIterable {
   case silu
 }
 
-/// What is done to each freshly computed part of c while it is in cache. All arrays are [rows, columns of c].
+/// What is done to each freshly computed part of c while it is in cache. All arrays are [rows,
+/// columns of c].
 public enum Epilogue {
   case none
   /// into = act(c); c stays, as the pre-activation.

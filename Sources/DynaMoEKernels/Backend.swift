@@ -41,7 +41,8 @@ public final class Backend: Sendable {
 
   /// Chooses a backend.
   ///
-  /// - Parameter name: one of `names`; nil: `DYNAMOE_KERNELS` from the environment, and if that is unset or empty the best
+  /// - Parameter name: one of `names`; nil: `DYNAMOE_KERNELS` from the environment, and if that is
+  ///   unset or empty the best
   ///   for this processor.
   public static func select(_ name: String?) throws(BackendError) -> Backend {
     try checkThreads()

@@ -15,7 +15,8 @@ public struct AllocationError: Error, Equatable, CustomStringConvertible {
   }
 }
 
-/// Product of sizes; throws `AllocationError(bytes: Int.max)` when it overflows or a factor is negative.
+/// Product of sizes; throws `AllocationError(bytes: Int.max)` when it overflows or a factor is
+/// negative.
 func checkedProduct(_ factors: Int...) throws(AllocationError) -> Int {
   var product = 1
   for factor in factors {
@@ -28,8 +29,9 @@ func checkedProduct(_ factors: Int...) throws(AllocationError) -> Int {
 
 /// Owner of 64-byte aligned memory for `capacity` elements.
 ///
-/// Never traps: an allocation that fails or whose size overflows throws, and leaves the buffer as it was. `base` is
-/// aligned also when `capacity` is 0, but then nothing may be read or written through it.
+/// Never traps: an allocation that fails or whose size overflows throws, and leaves the buffer as
+/// it was. `base` is aligned also when `capacity` is 0, but then nothing may be read or written
+/// through it.
 public struct Buffer<Element: BitwiseCopyable>: ~Copyable {
   public private(set) var base: UnsafeMutablePointer<Element>
   public private(set) var capacity: Int
@@ -67,7 +69,8 @@ public struct Buffer<Element: BitwiseCopyable>: ~Copyable {
     if capacity > 0 { free(base) }
   }
 
-  /// Grows to at least `count` elements, never shrinks. Growth loses the contents; otherwise nothing happens.
+  /// Grows to at least `count` elements, never shrinks. Growth loses the contents; otherwise
+  /// nothing happens.
   public mutating func reserve(_ count: Int) throws(AllocationError) {
     guard count > capacity else { return }
     let grown = try Self.allocate(count, zeroed: false)
@@ -94,8 +97,9 @@ public struct Buffer<Element: BitwiseCopyable>: ~Copyable {
 
   private static func allocateZeroed(_ bytes: Int) -> UnsafeMutableRawPointer? {
     guard let memory = allocateAligned(bytes) else { return nil }
-    // Large blocks are fresh mappings, which the system hands out as zeros on first touch. Whether this one is fresh
-    // cannot be asked, so its whole pages are given back and come again as zeros; the rest is cleared here.
+    // Large blocks are fresh mappings, which the system hands out as zeros on first touch. Whether
+    // this one is fresh cannot be asked, so its whole pages are given back and come again as zeros;
+    // the rest is cleared here.
     let page = max(4096, Int(sysconf(Int32(_SC_PAGESIZE))))
     let start = Int(bitPattern: memory)
     let first = (start + page - 1) / page * page

@@ -1,8 +1,9 @@
-/// The two words of a closure that does not escape, so that other threads can call it while its owner waits for them.
+/// The two words of a closure that does not escape, so that other threads can call it while its
+/// owner waits for them.
 ///
-/// The language has no way to lend such a closure to memory: `withoutActuallyEscaping` wraps it into an allocated one at
-/// every use. A function that takes a closure takes it in the registers in which another takes these two pointers, so
-/// the one can stand for the other.
+/// The language has no way to lend such a closure to memory: `withoutActuallyEscaping` wraps it
+/// into an allocated one at every use. A function that takes a closure takes it in the registers in
+/// which another takes these two pointers, so the one can stand for the other.
 struct ClosureWords {
   private var code: UnsafeRawPointer?
   private var context: UnsafeRawPointer?
@@ -29,7 +30,8 @@ struct ClosureWords {
     body(task, worker)
   }
 
-  // Functions in members of structures keep their form; as arguments of a generic function they would be wrapped.
+  // Functions in members of structures keep their form; as arguments of a generic function they
+  // would be wrapped.
 
   private struct StoresWords {
     let function: (ClosureWords, UnsafeMutablePointer<ClosureWords>) -> Void

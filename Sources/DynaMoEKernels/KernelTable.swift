@@ -16,24 +16,26 @@ struct KernelTable: Sendable {
   /// Columns at which a block of `transposedTile` and `gradientTile` may begin.
   var tileColumns: Int
 
-  /// values [outputs, inputs] -> panels `first ..< first + count` of [panel][input][panelColumns], padded with zeros.
-  /// (values, outputs, inputs, first, count, packed)
+  /// values [outputs, inputs] -> panels `first ..< first + count` of [panel][input][panelColumns],
+  /// padded with zeros. (values, outputs, inputs, first, count, packed)
   var pack: @Sendable (P, Int, Int, Int, Int, M) -> Void
 
-  /// c[r, j] = bias[j] + Σ_k a[gather[r], k]·W[firstColumn + j, k], k ascending from the bias (or 0) on.
-  /// `weights` belong to one whole matrix, packed or not; `bias` and `c` begin at the block.
+  /// c[r, j] = bias[j] + Σ_k a[gather[r], k]·W[firstColumn + j, k], k ascending from the bias (or
+  /// 0) on. `weights` belong to one whole matrix, packed or not; `bias` and `c` begin at the block.
   /// (rows, columns, inner, a, gather, weights, firstColumn, bias, c, cStride, scratch)
   var productTile: @Sendable (Int, Int, Int, P, Index?, P, Int, P?, M, Int, Scratch) -> Void
 
-  /// c[r, j] (+)= Σ_k a[r, k]·W[k, j], k ascending. `weights` [inner, weightStride] and `c` begin at the block.
-  /// (rows, columns, inner, a, weights, weightStride, accumulate, c, cStride, scratch)
+  /// c[r, j] (+)= Σ_k a[r, k]·W[k, j], k ascending. `weights` [inner, weightStride] and `c` begin
+  /// at the block. (rows, columns, inner, a, weights, weightStride, accumulate, c, cStride,
+  /// scratch)
   var transposedTile: @Sendable (Int, Int, Int, P, P, Int, Bool, M, Int, Scratch) -> Void
 
   /// c[o, i] (+)= Σ_p a[p, o]·b[gather[p], i], p ascending. `a`, `b`, `c` begin at the block.
   /// (rows, outputs, inputs, a, aStride, b, bStride, gather, accumulate, c, cStride, scratch)
   var gradientTile: @Sendable (Int, Int, Int, P, Int, P, Int, Index?, Bool, M, Int, Scratch) -> Void
 
-  /// sums[j] (+)= Σ_t a[t, j]·b[t, j] (b nil: a[t, j]), t ascending. (rows, columns, a, b, stride, accumulate, sums)
+  /// sums[j] (+)= Σ_t a[t, j]·b[t, j] (b nil: a[t, j]), t ascending. (rows, columns, a, b, stride,
+  /// accumulate, sums)
   var columnSums: @Sendable (Int, Int, P, P?, Int, Bool, M) -> Void
 
   /// into = act(x). (kind, x, into, n)

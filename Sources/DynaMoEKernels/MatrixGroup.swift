@@ -1,11 +1,11 @@
 import CDynaMoEPlatform
 import Glibc
 
-/// `count` matrices [outputs, inputs], row-major one behind the other as in `torch.nn.Linear`, with whatever packed copy
-/// the backend multiplies with.
+/// `count` matrices [outputs, inputs], row-major one behind the other as in `torch.nn.Linear`, with
+/// whatever packed copy the backend multiplies with.
 ///
-/// The values are borrowed and have to outlive the group. Products by several threads at once are fine; values may change
-/// only while none runs, and have to be followed by `invalidate`.
+/// The values are borrowed and have to outlive the group. Products by several threads at once are
+/// fine; values may change only while none runs, and have to be followed by `invalidate`.
 public final class MatrixGroup: @unchecked Sendable {
   public let count: Int
   public let outputs: Int
@@ -22,7 +22,8 @@ public final class MatrixGroup: @unchecked Sendable {
   private static let packing: UInt32 = 1
   private static let ready: UInt32 = 2
 
-  /// - Throws: `AllocationError` if the packed copy does not fit into memory, a size is negative, or their product
+  /// - Throws: `AllocationError` if the packed copy does not fit into memory, a size is negative,
+  ///   or their product
   ///   overflows.
   public init(
     backend: Backend, values: UnsafePointer<Float>, count: Int, outputs: Int, inputs: Int
@@ -57,7 +58,8 @@ public final class MatrixGroup: @unchecked Sendable {
       : UnsafePointer(packed.base) + index * panels * backend.table.panelColumns * inputs
   }
 
-  /// Packs if the values changed since the last time; one of several threads packs and the others wait for it.
+  /// Packs if the values changed since the last time; one of several threads packs and the others
+  /// wait for it.
   func makeReady() {
     guard panels > 0 else { return }
     while dynamoe_load32(state) != Self.ready {

@@ -1,6 +1,7 @@
 import Glibc
 
-/// Products by OpenBLAS, loaded at run time; one thread each, because the tiles are what runs in parallel.
+/// Products by OpenBLAS, loaded at run time; one thread each, because the tiles are what runs in
+/// parallel.
 struct OpenBLAS: Sendable {
   private typealias Sgemm =
     @convention(c) (
@@ -18,7 +19,8 @@ struct OpenBLAS: Sendable {
     guard let library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL) else {
       let reason = dlerror().map { String(cString: $0) } ?? "unknown reason"
       return .failure(
-        BackendError("kernels \"openblas\" need libopenblas.so.0 (install libopenblas0): \(reason)"))
+        BackendError("kernels \"openblas\" need libopenblas.so.0 (install libopenblas0): \(reason)")
+      )
     }
     guard let sgemm = dlsym(library, "cblas_sgemm"),
       let threads = dlsym(library, "openblas_set_num_threads")
@@ -30,7 +32,8 @@ struct OpenBLAS: Sendable {
     return .success(OpenBLAS(sgemm: unsafeBitCast(sgemm, to: Sgemm.self)))
   }()
 
-  /// The table of `others` with the products replaced; rows longer than BLAS can count are left to the plain loops.
+  /// The table of `others` with the products replaced; rows longer than BLAS can count are left to
+  /// the plain loops.
   static func table(others: KernelTable) throws(BackendError) -> KernelTable {
     let blas = try loaded.get()
     var table = others
@@ -39,7 +42,8 @@ struct OpenBLAS: Sendable {
     table.tileRows = 64
     table.tileColumns = 64
     table.pack = { _, _, _, _, _, _ in }
-    table.productTile = { rows, columns, inner, a, gather, weights, first, bias, c, stride, scratch in
+    table.productTile = {
+      rows, columns, inner, a, gather, weights, first, bias, c, stride, scratch in
       guard fits(inner, stride) else {
         return Reference.product(
           rows: rows, columns: columns, inner: inner, a: a, gather: gather, weights: weights,

@@ -1,4 +1,5 @@
-/// Settings of one step of `torch.optim.AdamW` (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2).
+/// Settings of one step of `torch.optim.AdamW` (Loshchilov and Hutter, arXiv 1711.05101, algorithm
+/// 2).
 public struct AdamWStep: Sendable {
   public var lr: Double
   public var beta1: Double

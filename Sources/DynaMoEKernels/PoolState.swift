@@ -3,8 +3,8 @@ import Glibc
 
 /// Words shared by the threads of a pool, each group of them on cache lines of its own.
 struct PoolBlock {
-  /// High half: workers of the run. Low half: tasks not yet claimed. One word, so that a claim cannot succeed in a run that
-  /// the claiming worker has no part in.
+  /// High half: workers of the run. Low half: tasks not yet claimed. One word, so that a claim
+  /// cannot succeed in a run that the claiming worker has no part in.
   var ticket: UInt64 = 0
   private var ticketLine: Padding = (0, 0, 0, 0, 0, 0, 0)
   /// Tasks not yet finished.
@@ -32,7 +32,8 @@ struct PoolBlock {
   private typealias Padding = (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64)
 }
 
-/// The machinery of `WorkerPool`. The block lives as long as the process, because threads may look at it at any time.
+/// The machinery of `WorkerPool`. The block lives as long as the process, because threads may look
+/// at it at any time.
 struct PoolState: @unchecked Sendable {
   typealias Body = (_ task: Int, _ worker: Int) -> Void
 
@@ -69,7 +70,8 @@ struct PoolState: @unchecked Sendable {
     dynamoe_store32(&block.pointee.busy, 0)
   }
 
-  /// Starts or ends threads so that as many run as were requested; returns how many there are, the caller included.
+  /// Starts or ends threads so that as many run as were requested; returns how many there are, the
+  /// caller included.
   func prepareThreads() -> Int {
     let wanted = Int(dynamoe_load32(&block.pointee.requested))
     guard wanted != started.pointee else { return wanted }
@@ -161,7 +163,8 @@ struct PoolState: @unchecked Sendable {
       let left = ticket & 0xffff_ffff
       guard left > 0, index < Int(ticket >> 32) else { return nil }
       if dynamoe_exchange64(&block.pointee.ticket, ticket, ticket &- 1) {
-        // The claimed task is not finished, so its run is still the current one and these words are its own.
+        // The claimed task is not finished, so its run is still the current one and these words are
+        // its own.
         return block.pointee.first &+ (block.pointee.count &- Int(left))
       }
       dynamoe_pause()
@@ -188,8 +191,9 @@ struct PoolState: @unchecked Sendable {
     }
   }
 
-  /// Systems that pack threads which run seldom wake a worker on the processor of the caller, where it only waits for the
-  /// caller to be done, so that it keeps running seldom. It has to move once itself.
+  /// Systems that pack threads which run seldom wake a worker on the processor of the caller, where
+  /// it only waits for the caller to be done, so that it keeps running seldom. It has to move once
+  /// itself.
   private func leaveCaller(_ lastMove: inout UInt64) {
     let processor = dynamoe_processor()
     guard UInt32(bitPattern: processor) == dynamoe_load32(&block.pointee.processor) else { return }
@@ -227,7 +231,8 @@ struct PoolState: @unchecked Sendable {
   private func sleep(_ index: Int) {
     dynamoe_add32(&block.pointee.sleepers, 1)
     let word = dynamoe_load32(&block.pointee.wake)
-    // After the announcement: a caller that publishes now sees the sleeper, one that published before is seen here.
+    // After the announcement: a caller that publishes now sees the sleeper, one that published
+    // before is seen here.
     if index < Int(dynamoe_load32(&block.pointee.limit)), !hasTasks(index) {
       dynamoe_futex_wait(&block.pointee.wake, word)
     }

@@ -1,7 +1,7 @@
 /// Quantile `q` of `n` values, linear between neighbours, by selection in O(n).
 ///
-/// Position p = q·(n-1) in f64, taken as whole within 1e-9 of a whole number, between the sorted neighbours a and b:
-/// a + fraction·(b - a) in f64, as `numpy.quantile` with its default method.
+/// Position p = q·(n-1) in f64, taken as whole within 1e-9 of a whole number, between the sorted
+/// neighbours a and b: a + fraction·(b - a) in f64, as `numpy.quantile` with its default method.
 ///
 /// - Parameters:
 ///   - values: [n], left as they are.
@@ -29,8 +29,8 @@ public func quantile(
 
 /// Value of the given rank; afterwards no value before `rank` is larger and none behind it smaller.
 ///
-/// Quickselect with the median of three and three-way partition; after many bad splits heap selection bounds the worst
-/// case at O(n log n).
+/// Quickselect with the median of three and three-way partition; after many bad splits heap
+/// selection bounds the worst case at O(n log n).
 private func select(_ x: UnsafeMutablePointer<Float>, _ n: Int, rank: Int) -> Float {
   var low = 0
   var high = n
@@ -59,7 +59,8 @@ private func medianOfThree(_ a: Float, _ b: Float, _ c: Float) -> Float {
   max(min(a, b), min(max(a, b), c))
 }
 
-/// Orders low ..< high into [< pivot | neither | > pivot]; returns where the middle begins and ends.
+/// Orders low ..< high into [< pivot | neither | > pivot]; returns where the middle begins and
+/// ends.
 private func partition(
   _ x: UnsafeMutablePointer<Float>, _ low: Int, _ high: Int, around pivot: Float
 ) -> (less: Int, greater: Int) {

@@ -1,4 +1,5 @@
-/// Rows 0 ..< `offsets[count]` fall into `count` groups; group g is the rows `offsets[g] ..< offsets[g + 1]`.
+/// Rows 0 ..< `offsets[count]` fall into `count` groups; group g is the rows `offsets[g] ..<
+/// offsets[g + 1]`.
 ///
 /// The memory is borrowed: it has to outlive the call that the value is passed to.
 public struct RowGroups {

@@ -3,9 +3,10 @@ import Glibc
 
 /// Memory of one threaded call: a table for the caller and a block for every worker.
 ///
-/// Calls of several threads at once lease different memory, so they cannot disturb each other. In steady state nothing is
-/// allocated. A call never fails for want of scratch: it runs with fewer workers, or waits until another call returns
-/// the lease that was allocated when the backend was selected.
+/// Calls of several threads at once lease different memory, so they cannot disturb each other. In
+/// steady state nothing is allocated. A call never fails for want of scratch: it runs with fewer
+/// workers, or waits until another call returns the lease that was allocated when the backend was
+/// selected.
 struct ScratchLease {
   /// Block of a worker.
   static let workerBytes = 512 << 10

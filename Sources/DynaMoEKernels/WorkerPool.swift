@@ -3,9 +3,10 @@ import Glibc
 
 /// Own pool of POSIX threads for short parallel loops.
 ///
-/// Tasks are claimed one by one, so a thread that the system keeps from running delays nobody: `run` waits for claimed
-/// tasks, never for threads. Workers spin some tens of microseconds after the last task and then sleep. A run allocates
-/// nothing. After `fork` the child starts with no workers and makes its own at the next run.
+/// Tasks are claimed one by one, so a thread that the system keeps from running delays nobody:
+/// `run` waits for claimed tasks, never for threads. Workers spin some tens of microseconds after
+/// the last task and then sleep. A run allocates nothing. After `fork` the child starts with no
+/// workers and makes its own at the next run.
 ///
 /// Worker threads block all signals: they are for the threads of the host program.
 public final class WorkerPool: Sendable {
@@ -15,7 +16,8 @@ public final class WorkerPool: Sendable {
   /// Most threads that a pool may have.
   public static let maximumThreadCount = 256
 
-  /// `DYNAMOE_THREADS` if it is a number from 1 to 256, else the processors this process may run on.
+  /// `DYNAMOE_THREADS` if it is a number from 1 to 256, else the processors this process may run
+  /// on.
   public static var defaultThreadCount: Int {
     if let text = getenv("DYNAMOE_THREADS"), let count = Int(String(cString: text)),
       (1...maximumThreadCount).contains(count)
@@ -32,7 +34,8 @@ public final class WorkerPool: Sendable {
     if survivesFork { state.resetInForkedChildren() }
   }
 
-  /// Threads that work on a run, the caller included: 1 ... 256, other values count as the nearer end.
+  /// Threads that work on a run, the caller included: 1 ... 256, other values count as the nearer
+  /// end.
   ///
   /// Setting it takes effect at the next run.
   public var threadCount: Int {
@@ -45,9 +48,9 @@ public final class WorkerPool: Sendable {
 
   /// Executes `body(task, worker)` for every task in 0 ..< `tasks` and returns when all are done.
   ///
-  /// `worker` in 0 ..< `threadCount` (as it was when the run began) tells apart the threads of this run, for scratch
-  /// memory that belongs to the caller. While another run uses the pool, from this or another thread, the tasks run in
-  /// the calling thread as worker 0.
+  /// `worker` in 0 ..< `threadCount` (as it was when the run began) tells apart the threads of this
+  /// run, for scratch memory that belongs to the caller. While another run uses the pool, from this
+  /// or another thread, the tasks run in the calling thread as worker 0.
   public func run(_ tasks: Int, _ body: (_ task: Int, _ worker: Int) -> Void) {
     run(tasks, workers: Self.maximumThreadCount, body)
   }
@@ -72,7 +75,8 @@ public final class WorkerPool: Sendable {
     state.release()
   }
 
-  /// Splits 0 ..< `count` into blocks of `grain` (the last may be shorter) and calls `body` for each.
+  /// Splits 0 ..< `count` into blocks of `grain` (the last may be shorter) and calls `body` for
+  /// each.
   public func forRanges(_ count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
     guard count > 0 else { return }
     let size = min(max(1, grain), count)

@@ -37,7 +37,8 @@ private struct AdamW {
   }
 }
 
-/// m = β₁m + (1-β₁)g'; v = β₂v + (1-β₂)g'²; w = keep·w - stepSize·m/(√v/correction + eps), g' = gradientScale·g.
+/// m = β₁m + (1-β₁)g'; v = β₂v + (1-β₂)g'²; w = keep·w - stepSize·m/(√v/correction + eps), g' =
+/// gradientScale·g.
 public func adamw(
   _ w: M, _ g: P, _ m: M, _ v: M, _ n: Int, _ gradientScale: Float, _ keep: Float,
   _ beta1: Double, _ beta2: Double, _ stepSize: Float, _ correction: Float, _ eps: Float
@@ -68,8 +69,8 @@ public func adamw(
   storePart(second, v + i, rest)
 }
 
-/// g' = gradientScale·g + decay·w; buffer = momentum·buffer + g' (first: g'); w -= lr·(nesterov: g' + momentum·buffer, else
-/// buffer; without buffer g').
+/// g' = gradientScale·g + decay·w; buffer = momentum·buffer + g' (first: g'); w -= lr·(nesterov: g'
+/// + momentum·buffer, else buffer; without buffer g').
 public func sgd(
   _ w: M, _ g: P, _ buffer: M?, _ n: Int, _ gradientScale: Float, _ decay: Float,
   _ momentum: Float, _ lr: Float, _ nesterov: Bool, _ first: Bool

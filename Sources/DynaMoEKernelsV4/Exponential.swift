@@ -1,11 +1,13 @@
-// Exponential and what is built on it, by polynomials fitted for this project (minimax by linear programming at Chebyshev
-// points).
+// Exponential and what is built on it, by polynomials fitted for this project (minimax by linear
+// programming at Chebyshev points).
 
 import CDynaMoEPlatform
 
-/// exp(x), error below 1.5 units in the last place for x in -87 ... 88; below -87: 0, above 88: exp(88). NaN stays NaN.
+/// exp(x), error below 1.5 units in the last place for x in -87 ... 88; below -87: 0, above 88:
+/// exp(88). NaN stays NaN.
 ///
-/// 2^n·exp(r) with x = n·ln 2 + r and |r| ≤ ln 2 / 2; ln 2 in two parts, of which n times the first is exact.
+/// 2^n·exp(r) with x = n·ln 2 + r and |r| ≤ ln 2 / 2; ln 2 in two parts, of which n times the first
+/// is exact.
 @inline(__always)
 func exponential(_ x: Vector) -> Vector {
   let low = Vector(repeating: -87)
@@ -38,7 +40,8 @@ func logistic(_ x: Vector) -> (value: Vector, rest: Vector) {
 
 /// Φ(x), the normal distribution function, and exp(-x²/2).
 ///
-/// Φ(-t) = exp(-t²/2)·Q(u), u = 1/(1 + 0.27 t), t ≥ 0, with Q of degree 9, relative error of Q 2.3e-8.
+/// Φ(-t) = exp(-t²/2)·Q(u), u = 1/(1 + 0.27 t), t ≥ 0, with Q of degree 9, relative error of Q
+/// 2.3e-8.
 @inline(__always)
 func normalCumulative(_ x: Vector) -> (value: Vector, density: Vector) {
   let t = dynamoe_larger(-x, x)

@@ -22,7 +22,8 @@ public func layerNorm(
   return (mean, rstd)
 }
 
-/// normalised = (x - mean)·rstd; dx = rstd·(g - mean(g) - normalised·mean(g·normalised)), g = dy·weight.
+/// normalised = (x - mean)·rstd; dx = rstd·(g - mean(g) - normalised·mean(g·normalised)), g =
+/// dy·weight.
 public func layerNormGradient(
   _ dy: P, _ x: P, _ n: Int, _ weight: P, _ mean: Float, _ rstd: Float, _ dx: M, _ normalised: M
 ) {

@@ -1,6 +1,7 @@
 // Copies of operands that are walked down their columns.
 
-/// Floats between the panels of a copy beyond their size: without them all panels would begin in the same set of the cache.
+/// Floats between the panels of a copy beyond their size: without them all panels would begin in
+/// the same set of the cache.
 private let panelGap = 16
 
 /// Panels of `panelColumns` columns and `depth` rows, copied from a matrix with rows far apart.

@@ -2,7 +2,8 @@
 
 import CDynaMoEPlatform
 
-/// Inputs that are multiplied before the next panel: what keeps a panel and a block of rows in the second-level cache.
+/// Inputs that are multiplied before the next panel: what keeps a panel and a block of rows in the
+/// second-level cache.
 private let innerBlock = 1024
 
 /// values [outputs, inputs] -> panels [panel][input][panelColumns], padded with zeros.
@@ -18,7 +19,8 @@ public func pack(
   }
 }
 
-/// Squares of 8 by 8 in registers, two along a row at a time, so that a line of the cache is read once; then the edges.
+/// Squares of 8 by 8 in registers, two along a row at a time, so that a line of the cache is read
+/// once; then the edges.
 private func packPanel(_ source: P, _ inputs: Int, _ columns: Int, _ target: M) {
   let (squareColumns, squareInputs) = (columns / 8 * 8, inputs / 16 * 16)
   var k = 0

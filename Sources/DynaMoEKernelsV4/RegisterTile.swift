@@ -110,7 +110,8 @@ enum Start {
   case stored
 }
 
-/// c[r, j] = start + Σ_k rows[r][k·aStep]·b[k·bStep + j] for a whole panel of columns j, k ascending.
+/// c[r, j] = start + Σ_k rows[r][k·aStep]·b[k·bStep + j] for a whole panel of columns j, k
+/// ascending.
 struct PanelProduct {
   var inner: Int
   var aStep: Int

@@ -19,7 +19,8 @@ struct ScratchLayout {
   }
 }
 
-/// Rows of the next register tile when `left` are left: nearly equal tiles instead of full ones and a rest.
+/// Rows of the next register tile when `left` are left: nearly equal tiles instead of full ones and
+/// a rest.
 @inline(__always)
 func nextTile(_ left: Int) -> Int {
   let tiles = (left + tileRows - 1) / tileRows

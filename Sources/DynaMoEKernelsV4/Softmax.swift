@@ -1,7 +1,8 @@
 import CDynaMoEPlatform
 import Glibc
 
-/// s = softmax(factor·z), in place allowed; returns log Σ exp(factor·z). NaN in z becomes NaN everywhere.
+/// s = softmax(factor·z), in place allowed; returns log Σ exp(factor·z). NaN in z becomes NaN
+/// everywhere.
 public func softmax(_ z: P, _ n: Int, _ factor: Float, _ s: M) -> Float {
   guard n > 0 else { return -.infinity }
   let scale = Vector(repeating: factor)

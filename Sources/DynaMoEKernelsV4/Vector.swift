@@ -1,6 +1,7 @@
-// The vectors of these kernels. This folder is compiled three times: for x86-64 (LEVEL_BASELINE), x86-64-v3 (LEVEL_V3) and
-// x86-64-v4 (LEVEL_V4). Rows are walked in vectors of 16 at every level, which makes the order of all sums, and so the bits
-// of v3 and v4, the same; only the register tile of the products differs.
+// The vectors of these kernels. This folder is compiled three times: for x86-64 (LEVEL_BASELINE),
+// x86-64-v3 (LEVEL_V3) and x86-64-v4 (LEVEL_V4). Rows are walked in vectors of 16 at every level,
+// which makes the order of all sums, and so the bits of v3 and v4, the same; only the register tile
+// of the products differs.
 
 import CDynaMoEPlatform
 
@@ -85,7 +86,8 @@ func sum(_ v: Vector) -> Float {
   return two.x + two.y
 }
 
-/// y[i] = f(x[i]); the rest of a row goes through the same vector function, so that the place of an element does not matter.
+/// y[i] = f(x[i]); the rest of a row goes through the same vector function, so that the place of an
+/// element does not matter.
 @inline(__always)
 func map(_ x: P, _ y: M, _ n: Int, _ f: (Vector) -> Vector) {
   var i = 0
@@ -109,8 +111,8 @@ func map(_ x: P, _ z: P, _ y: M, _ n: Int, _ f: (Vector, Vector) -> Vector) {
   }
 }
 
-/// Sum of f over the row, f(x, z, sum so far): four sums of vectors side by side, then one, in an order that depends on n
-/// alone. Behind the end x counts as `filler` and z as 0.
+/// Sum of f over the row, f(x, z, sum so far): four sums of vectors side by side, then one, in an
+/// order that depends on n alone. Behind the end x counts as `filler` and z as 0.
 @inline(__always)
 func reduce(
   _ x: P, _ z: P, _ n: Int, filler: Float = 0, _ f: (Vector, Vector, Vector) -> Vector

@@ -26,7 +26,9 @@ import Testing
   @Test func refusedMemory() throws {
     #expect(throws: AllocationError(bytes: .max)) { _ = try Buffer<Float>(zeroed: .max) }
     #expect(throws: AllocationError(bytes: .max)) { _ = try Buffer<Float>(uninitialized: -1) }
-    #expect(throws: AllocationError(bytes: 1 << 50)) { _ = try Buffer<UInt8>(uninitialized: 1 << 50) }
+    #expect(throws: AllocationError(bytes: 1 << 50)) {
+      _ = try Buffer<UInt8>(uninitialized: 1 << 50)
+    }
     var buffer = try Buffer<Float>(zeroed: 100_000)
     #expect((0..<100_000).allSatisfy { buffer.base[$0] == 0 })
     #expect(UInt(bitPattern: buffer.base) % 64 == 0)
@@ -58,8 +60,9 @@ import Testing
   @Test func refusedMatrices() throws {
     let backend = try Backend.select("baseline")
     let one: [Float] = [1]
-    for (count, outputs, inputs) in [(1 << 40, 1 << 20, 1 << 10), (-1, 2, 2), (1, 1 << 30, 1 << 20)]
-    {
+    for (count, outputs, inputs) in [
+      (1 << 40, 1 << 20, 1 << 10), (-1, 2, 2), (1, 1 << 30, 1 << 20),
+    ] {
       #expect(throws: AllocationError.self) {
         _ = try MatrixGroup(
           backend: backend, values: one, count: count, outputs: outputs, inputs: inputs)

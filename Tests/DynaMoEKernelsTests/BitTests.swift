@@ -106,8 +106,9 @@ import Testing
     }
     withExtendedLifetime((w, bias)) {
       let (all, allTransposed) = run(0, 300)
-      for (first, rows) in [(0, 1), (299, 1), (7, 2), (3, 5), (10, 8), (11, 13), (0, 64), (100, 33)]
-      {
+      for (first, rows) in [
+        (0, 1), (299, 1), (7, 2), (3, 5), (10, 8), (11, 13), (0, 64), (100, 33),
+      ] {
         let (part, partTransposed) = run(first, rows)
         #expect(part == Array(all[(first * outputs)..<((first + rows) * outputs)]))
         #expect(

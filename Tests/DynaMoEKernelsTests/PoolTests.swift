@@ -136,15 +136,26 @@ import Testing
 
   /// A child process has no workers and makes its own.
   @Test func forkedChild() {
+    WorkerPool.shared.threadCount = 2
     WorkerPool.shared.run(100) { _, _ in }
     let child = dynamoe_fork()
-    if child == 0 {
-      let sum = Atomic<Int>(0)
-      for _ in 0..<100 { WorkerPool.shared.run(100) { task, _ in sum.add(task, ordering: .relaxed) } }
-      _exit(sum.load(ordering: .relaxed) == 100 * 4950 ? 0 : 1)
-    }
+    if child == 0 { _exit(workersTakePart() ? 0 : 1) }
     var status: Int32 = -1
     #expect(waitpid(child, &status, 0) == child)
     #expect(status == 0)
+  }
+
+  /// Whether every task is done and some of them by a worker.
+  private func workersTakePart() -> Bool {
+    let sum = Atomic<Int>(0)
+    let byWorkers = Atomic<Int>(0)
+    for _ in 0..<20 {
+      WorkerPool.shared.run(100) { task, worker in
+        usleep(20)
+        sum.add(task, ordering: .relaxed)
+        if worker > 0 { byWorkers.add(1, ordering: .relaxed) }
+      }
+    }
+    return sum.load(ordering: .relaxed) == 20 * 4950 && byWorkers.load(ordering: .relaxed) > 0
   }
 }

@@ -4,7 +4,8 @@ import Testing
 
 /// The three grouped products against sums in f64, for every level of this machine.
 @Suite struct ProductTests {
-  static let levels: [String] = ["reference", "openblas"].filter { available($0) } + availableLevels
+  static let levels: [String] =
+    ["reference", "openblas"].filter { available($0) } + availableLevels
   static let shapes: [(sizes: [Int], outputs: Int, inputs: Int)] = [
     ([], 3, 4), ([0], 3, 4), ([0, 0, 5], 1, 1), ([1], 1, 7), ([1, 0, 2], 31, 33),
     ([7, 8, 9], 32, 16), ([6, 5, 0, 13], 65, 17), ([3, 1, 40], 17, 129), ([130], 33, 31),
@@ -27,7 +28,8 @@ import Testing
           backend: backend, values: w, count: problem.count, outputs: outputs, inputs: inputs)
         withExtendedLifetime((w, a, bias)) {
           problem.withGroups(gathered: gathered) { groups in
-            backend.product(groups, a, matrices, bias: biased ? bias : nil, into: &c, epilogue: .none)
+            backend.product(
+              groups, a, matrices, bias: biased ? bias : nil, into: &c, epilogue: .none)
           }
         }
         var expected = [Double]()

@@ -160,7 +160,9 @@ struct RowResults {
     var numbers = SeededNumbers(2)
     let w = numbers.floats(problem.count * outputs * inputs)
     let a = numbers.floats(problem.rows * inputs)
-    let (gate, up) = (numbers.floats(problem.rows * outputs), numbers.floats(problem.rows * outputs))
+    let (gate, up) = (
+      numbers.floats(problem.rows * outputs), numbers.floats(problem.rows * outputs)
+    )
     let matrices = try MatrixGroup(
       backend: backend, values: w, count: problem.count, outputs: outputs, inputs: inputs)
     func run(_ epilogue: Epilogue) -> [Float] {

@@ -1,6 +1,7 @@
 @testable import DynaMoEKernels
 
-/// Small seeded generator (xorshift64*, Vigna, arXiv 1402.6246), so that every run sees the same numbers.
+/// Small seeded generator (xorshift64*, Vigna, arXiv 1402.6246), so that every run sees the same
+/// numbers.
 struct SeededNumbers {
   private var state: UInt64
 
@@ -82,7 +83,8 @@ struct GroupedProblem {
   }
 }
 
-/// Largest difference divided by what rounding of a sum of `terms` products of numbers below 1 may cost.
+/// Largest difference divided by what rounding of a sum of `terms` products of numbers below 1 may
+/// cost.
 func worstError(_ a: [Float], _ b: [Double], terms: Int) -> Double {
   precondition(a.count == b.count)
   let allowed = 1e-6 * (1 + Double(terms).squareRoot())

@@ -1,5 +1,6 @@
-/// What Swift cannot say itself: atomic words at a known address (a futex needs the address), the futex calls, the pause
-/// instruction, processor features and the affinity mask. Static inline only: nothing of this is exported.
+/// What Swift cannot say itself: atomic words at a known address (a futex needs the address), the
+/// futex calls, the pause instruction, processor features and the affinity mask. Static inline
+/// only: nothing of this is exported.
 #ifndef DYNAMOE_PLATFORM_H
 #define DYNAMOE_PLATFORM_H
 
@@ -28,8 +29,10 @@ static inline uint32_t dynamoe_subtract32(uint32_t *_Nonnull word, uint32_t valu
   return __atomic_fetch_sub(word, value, __ATOMIC_SEQ_CST);
 }
 
-static inline bool dynamoe_exchange32(uint32_t *_Nonnull word, uint32_t expected, uint32_t desired) {
-  return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+static inline bool dynamoe_exchange32(
+    uint32_t *_Nonnull word, uint32_t expected, uint32_t desired) {
+  return __atomic_compare_exchange_n(
+      word, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 static inline uint64_t dynamoe_load64(const uint64_t *_Nonnull word) {
@@ -40,8 +43,10 @@ static inline void dynamoe_store64(uint64_t *_Nonnull word, uint64_t value) {
   __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
 }
 
-static inline bool dynamoe_exchange64(uint64_t *_Nonnull word, uint64_t expected, uint64_t desired) {
-  return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+static inline bool dynamoe_exchange64(
+    uint64_t *_Nonnull word, uint64_t expected, uint64_t desired) {
+  return __atomic_compare_exchange_n(
+      word, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 static inline uint64_t dynamoe_or64(uint64_t *_Nonnull word, uint64_t bits) {
@@ -97,7 +102,8 @@ static inline int32_t dynamoe_processor(void) {
   return sched_getcpu();
 }
 
-/// Moves the calling thread to another processor than `processor`, if its affinity mask has one; the mask stays as it was.
+/// Moves the calling thread to another processor than `processor`, if its affinity mask has one;
+/// the mask stays as it was.
 static inline void dynamoe_leave_processor(int processor) {
   unsigned long mask[1024];
   const int bits = 8 * sizeof mask[0];

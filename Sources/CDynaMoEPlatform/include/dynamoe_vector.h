@@ -1,7 +1,9 @@
-/// Vector instructions that Swift spells as loops over elements, from which the optimiser does not always find back.
+/// Vector instructions that Swift spells as loops over elements, from which the optimiser does not
+/// always find back.
 ///
-/// The types are those that Swift imports as SIMD4, SIMD8 and SIMD16. `multiply_add` rounds once where the target has
-/// such an instruction and twice where it has not, because the library call would be hundreds of times slower.
+/// The types are those that Swift imports as SIMD4, SIMD8 and SIMD16. `multiply_add` rounds once
+/// where the target has such an instruction and twice where it has not, because the library call
+/// would be hundreds of times slower.
 #ifndef DYNAMOE_VECTOR_H
 #define DYNAMOE_VECTOR_H
 
@@ -100,7 +102,8 @@ typedef dynamoe_float8 dynamoe_unaligned8 __attribute__((aligned(4)));
 #define DYNAMOE_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
 #define DYNAMOE_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
 
-/// target[j][i] = source[i][j] for i, j in 0 ... 7: three times the rows i and i + 4 are interleaved.
+/// target[j][i] = source[i][j] for i, j in 0 ... 7: three times the rows i and i + 4 are
+/// interleaved.
 DYNAMOE_INLINE void dynamoe_transpose8(
     const float *_Nonnull source, long source_stride, float *_Nonnull target, long target_stride) {
 #define DYNAMOE_ROW(i) *(const dynamoe_unaligned8 *)(source + (i) * source_stride)

@@ -3,7 +3,8 @@ import Glibc
 
 /// Threaded operations on whole arrays.
 extension Backend {
-  /// Elements of a task; also the fixed blocks of sums, which makes these independent of the number of threads.
+  /// Elements of a task; also the fixed blocks of sums, which makes these independent of the number
+  /// of threads.
   static var arrayBlock: Int { 1 << 15 }
 
   /// Whether no element is NaN or infinite; true if there are none.

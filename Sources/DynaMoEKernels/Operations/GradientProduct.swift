@@ -1,11 +1,13 @@
 extension Backend {
-  /// dW_g[o, i] (+)= Σ_p a[p, o]·b[gather(p), i] and dBias_g[o] (+)= Σ_p a[p, o] over the rows p of group g, in order.
+  /// dW_g[o, i] (+)= Σ_p a[p, o]·b[gather(p), i] and dBias_g[o] (+)= Σ_p a[p, o] over the rows p of
+  /// group g, in order.
   ///
-  /// The gradient with respect to the weights and bias of `product`. A group without rows gets 0, or stays as it is if
-  /// the product accumulates.
+  /// The gradient with respect to the weights and bias of `product`. A group without rows gets 0,
+  /// or stays as it is if the product accumulates.
   ///
   /// - Parameters:
-  ///   - a: [rows, outputs]; b: [*, inputs]; dW: [count, outputs, inputs]; dBias: [count, outputs] or nil.
+  ///   - a: [rows, outputs]; b: [*, inputs]; dW: [count, outputs, inputs]; dBias: [count, outputs]
+  ///     or nil.
   public func gradientProduct(
     _ groups: RowGroups, _ a: UnsafePointer<Float>, outputs: Int, _ b: UnsafePointer<Float>,
     inputs: Int, into dW: UnsafeMutablePointer<Float>, bias dBias: UnsafeMutablePointer<Float>?,

@@ -1,11 +1,13 @@
 extension Backend {
   /// c[p, :] = a[gather(p), :] · W_gᵀ + bias_g for every row p of group g.
   ///
-  /// Each element is summed over ascending inputs from the bias on, whatever the number of rows, groups and threads, so
-  /// a row gets the same bits in any batch (not with `openblas`, which promises nothing of the kind).
+  /// Each element is summed over ascending inputs from the bias on, whatever the number of rows,
+  /// groups and threads, so a row gets the same bits in any batch (not with `openblas`, which
+  /// promises nothing of the kind).
   ///
   /// - Parameters:
-  ///   - a: [*, inputs]; c: [rows, outputs]; bias: [count, outputs] or nil. c may not overlap the others.
+  ///   - a: [*, inputs]; c: [rows, outputs]; bias: [count, outputs] or nil. c may not overlap the
+  ///     others.
   ///   - epilogue: what is done to c while it is in cache.
   public func product(
     _ groups: RowGroups, _ a: UnsafePointer<Float>, _ w: MatrixGroup, bias: UnsafePointer<Float>?,
@@ -30,7 +32,8 @@ extension Backend {
 
   /// c[p, :] (+)= a[p, :] · W_g for every row p of group g; `gather` is ignored.
   ///
-  /// The gradient with respect to the input of `product`. Summed over ascending outputs, from c on if it accumulates.
+  /// The gradient with respect to the input of `product`. Summed over ascending outputs, from c on
+  /// if it accumulates.
   ///
   /// - Parameters:
   ///   - a: [rows, outputs]; c: [rows, inputs], which may not overlap the others.

@@ -1,6 +1,7 @@
 /// Cuts a grouped product into tasks: blocks of rows of one group times blocks of columns.
 ///
-/// The cut decides nothing about the results, only about balance: every element is summed in one task, in one order.
+/// The cut decides nothing about the results, only about balance: every element is summed in one
+/// task, in one order.
 struct TilePlan {
   /// One block: rows of the grouped order and columns of the result.
   struct Tile {

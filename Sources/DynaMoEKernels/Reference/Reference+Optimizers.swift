@@ -1,5 +1,6 @@
 extension Reference {
-  /// g' = gradientScale·g; w ← keep·w; m = β₁m + (1-β₁)g'; v = β₂v + (1-β₂)g'²; w -= stepSize·m/(√v/correction + eps)
+  /// g' = gradientScale·g; w ← keep·w; m = β₁m + (1-β₁)g'; v = β₂v + (1-β₂)g'²; w -=
+  /// stepSize·m/(√v/correction + eps)
   static func adamw(
     _ w: M, _ g: P, _ m: M, _ v: M, _ n: Int, gradientScale: Float, keep: Float, beta1: Double,
     beta2: Double, stepSize: Float, correction: Float, eps: Float
@@ -14,8 +15,8 @@ extension Reference {
     }
   }
 
-  /// g' = gradientScale·g + decay·w; buffer = momentum·buffer + g' (first: g'); w -= lr·(nesterov: g' + momentum·buffer,
-  /// else buffer; without buffer g').
+  /// g' = gradientScale·g + decay·w; buffer = momentum·buffer + g' (first: g'); w -= lr·(nesterov:
+  /// g' + momentum·buffer, else buffer; without buffer g').
   static func sgd(
     _ w: M, _ g: P, _ buffer: M?, _ n: Int, gradientScale: Float, decay: Float, momentum: Float,
     lr: Float, nesterov: Bool, first: Bool
