@@ -51,7 +51,7 @@ import Testing
     for count in [1, 10, 5000, 70_000, 300_001] {
       for _ in 0..<3 {
         let buffer = try Buffer<UInt8>(zeroed: count)
-        for i in 0..<count { #expect(buffer.base[i] == 0) }
+        #expect((0..<count).allSatisfy { buffer.base[$0] == 0 })
         memset(buffer.base, 255, count)
       }
     }
