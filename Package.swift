@@ -7,6 +7,7 @@ let include = "\(Context.packageDirectory)/Include"
 func kernelTarget(_ name: String, architecture: [String], define: String) -> Target {
   .target(
     name: name,
+    dependencies: ["CDynaMoEPlatform"],
     swiftSettings: [
       .define(define),
       .unsafeFlags(["-O"] + architecture.flatMap { ["-Xcc", $0] }),
@@ -40,7 +41,8 @@ let package = Package(
           "-Xlinker", "--version-script=\(include)/exports.map", "-Xlinker", "-soname=libdynamoe.so.0",
         ])
       ]),
-    .testTarget(name: "DynaMoEKernelsTests", dependencies: ["DynaMoEKernels"]),
+    .testTarget(
+      name: "DynaMoEKernelsTests", dependencies: ["DynaMoEKernels", "CDynaMoEPlatform"]),
     .testTarget(name: "DynaMoETests", dependencies: ["DynaMoE", "DynaMoEKernels"]),
   ]
 )

@@ -1,0 +1,273 @@
+import CDynaMoEPlatform
+import Glibc
+
+/// Words shared by the threads of a pool, each group of them on cache lines of its own.
+struct PoolBlock {
+  /// High half: workers of the run. Low half: tasks not yet claimed. One word, so that a claim
+  /// cannot succeed in a run that the claiming worker has no part in.
+  var ticket: UInt64 = 0
+  private var ticketLine: Padding = (0, 0, 0, 0, 0, 0, 0)
+  /// Tasks not yet finished.
+  var pending: UInt32 = 0
+  /// 1 while the caller sleeps until `pending` is 0.
+  var callerSleeps: UInt32 = 0
+  private var pendingLine: Padding = (0, 0, 0, 0, 0, 0, 0)
+  /// Sleeping workers, and the word they sleep on.
+  var sleepers: UInt32 = 0
+  var wake: UInt32 = 0
+  private var sleepLine: Padding = (0, 0, 0, 0, 0, 0, 0)
+  /// 1 while a run has the pool.
+  var busy: UInt32 = 0
+  var requested: UInt32 = 1
+  private var busyLine: Padding = (0, 0, 0, 0, 0, 0, 0)
+  /// Written before the ticket of a run, read after a claim in it.
+  var body = ClosureWords()
+  var first = 0
+  var count = 0
+  /// Where the caller of the run was.
+  var processor: UInt32 = .max
+  /// Workers with this index or a higher one end.
+  var limit: UInt32 = 1
+
+  private typealias Padding = (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64)
+}
+
+/// The machinery of `WorkerPool`. The block lives as long as the process, because threads may look
+/// at it at any time.
+struct PoolState: @unchecked Sendable {
+  typealias Body = (_ task: Int, _ worker: Int) -> Void
+
+  static let maximumTasks = Int(UInt32.max)
+  /// Time a worker looks for the next run before it sleeps, in nanoseconds.
+  private static let spinTime: UInt64 = 50_000
+  /// Time between two moves of a worker to another processor, in nanoseconds.
+  private static let movePause: UInt64 = 5_000_000
+
+  let block: UnsafeMutablePointer<PoolBlock>
+  /// Handles of the threads 1 ..< started, by index.
+  private let threads: UnsafeMutablePointer<pthread_t>
+  private let started: UnsafeMutablePointer<Int>
+
+  static func make(threadCount: Int) -> PoolState {
+    let memory = UnsafeMutableRawPointer.allocate(
+      byteCount: MemoryLayout<PoolBlock>.stride, alignment: 64)
+    let block = memory.bindMemory(to: PoolBlock.self, capacity: 1)
+    block.initialize(to: PoolBlock())
+    block.pointee.requested = UInt32(threadCount)
+    let threads = UnsafeMutablePointer<pthread_t>.allocate(capacity: WorkerPool.maximumThreadCount)
+    let started = UnsafeMutablePointer<Int>.allocate(capacity: 1)
+    started.initialize(to: 1)
+    return PoolState(block: block, threads: threads, started: started)
+  }
+
+  // MARK: Calling side
+
+  func acquire() -> Bool {
+    dynamoe_load32(&block.pointee.busy) == 0 && dynamoe_exchange32(&block.pointee.busy, 0, 1)
+  }
+
+  func release() {
+    dynamoe_store32(&block.pointee.busy, 0)
+  }
+
+  /// Starts or ends threads so that as many run as were requested; returns how many there are, the
+  /// caller included.
+  func prepareThreads() -> Int {
+    let wanted = Int(dynamoe_load32(&block.pointee.requested))
+    guard wanted != started.pointee else { return wanted }
+    if wanted < started.pointee {
+      dynamoe_store32(&block.pointee.limit, UInt32(wanted))
+      dynamoe_add32(&block.pointee.wake, 1)
+      dynamoe_futex_wake(&block.pointee.wake, INT32_MAX)
+      while started.pointee > wanted {
+        started.pointee -= 1
+        pthread_join(threads[started.pointee], nil)
+      }
+    } else {
+      dynamoe_store32(&block.pointee.limit, UInt32(wanted))
+      startThreads(upTo: wanted)
+    }
+    return started.pointee
+  }
+
+  /// A system that refuses a thread leaves the pool with fewer.
+  private func startThreads(upTo wanted: Int) {
+    var all = sigset_t()
+    var before = sigset_t()
+    sigfillset(&all)
+    guard pthread_sigmask(SIG_SETMASK, &all, &before) == 0 else { return }
+    while started.pointee < wanted {
+      let argument = UnsafeMutablePointer<WorkerArgument>.allocate(capacity: 1)
+      argument.initialize(to: WorkerArgument(state: self, index: started.pointee))
+      let status = pthread_create(
+        &threads[started.pointee], nil,
+        { raw in
+          let argument = raw!.assumingMemoryBound(to: WorkerArgument.self)
+          let (state, index) = (argument.pointee.state, argument.pointee.index)
+          argument.deallocate()
+          state.work(index)
+          return nil
+        }, argument)
+      guard status == 0 else {
+        argument.deallocate()
+        break
+      }
+      started.pointee += 1
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nil)
+  }
+
+  func execute(_ first: Int, _ count: Int, _ workers: Int, _ body: Body) {
+    block.pointee.body = ClosureWords(body)
+    block.pointee.first = first
+    block.pointee.count = count
+    dynamoe_store32(&block.pointee.processor, UInt32(bitPattern: dynamoe_processor()))
+    dynamoe_store32(&block.pointee.pending, UInt32(count))
+    dynamoe_store64(&block.pointee.ticket, UInt64(workers) << 32 | UInt64(count))
+    wakeSleepers(atMost: workers < started.pointee ? Int(INT32_MAX) : count - 1)
+    while let task = claim(0) {
+      body(task, 0)
+      finishTask()
+    }
+    waitForClaimed()
+  }
+
+  private func wakeSleepers(atMost count: Int) {
+    guard dynamoe_load32(&block.pointee.sleepers) > 0 else { return }
+    dynamoe_add32(&block.pointee.wake, 1)
+    dynamoe_futex_wake(&block.pointee.wake, Int32(clamping: count))
+  }
+
+  private func waitForClaimed() {
+    var spins = 0
+    while true {
+      let pending = dynamoe_load32(&block.pointee.pending)
+      guard pending > 0 else { return }
+      spins += 1
+      if spins < 2000 {
+        dynamoe_pause()
+        continue
+      }
+      dynamoe_store32(&block.pointee.callerSleeps, 1)
+      let still = dynamoe_load32(&block.pointee.pending)
+      if still > 0 { dynamoe_futex_wait(&block.pointee.pending, still) }
+      dynamoe_store32(&block.pointee.callerSleeps, 0)
+    }
+  }
+
+  // MARK: Both sides
+
+  private func claim(_ index: Int) -> Int? {
+    while true {
+      let ticket = dynamoe_load64(&block.pointee.ticket)
+      let left = ticket & 0xffff_ffff
+      guard left > 0, index < Int(ticket >> 32) else { return nil }
+      if dynamoe_exchange64(&block.pointee.ticket, ticket, ticket &- 1) {
+        // The claimed task is not finished, so its run is still the current one and these words are
+        // its own.
+        return block.pointee.first &+ (block.pointee.count &- Int(left))
+      }
+      dynamoe_pause()
+    }
+  }
+
+  private func finishTask() {
+    let before = dynamoe_subtract32(&block.pointee.pending, 1)
+    if before == 1, dynamoe_load32(&block.pointee.callerSleeps) == 1 {
+      dynamoe_futex_wake(&block.pointee.pending, 1)
+    }
+  }
+
+  // MARK: Worker side
+
+  private func work(_ index: Int) {
+    var lastMove: UInt64 = 0
+    while waitForTasks(index) {
+      leaveCaller(&lastMove)
+      while let task = claim(index) {
+        block.pointee.body.call(task, index)
+        finishTask()
+      }
+    }
+  }
+
+  /// Systems that pack threads which run seldom wake a worker on the processor of the caller, where
+  /// it only waits for the caller to be done, so that it keeps running seldom. It has to move once
+  /// itself.
+  private func leaveCaller(_ lastMove: inout UInt64) {
+    let processor = dynamoe_processor()
+    guard UInt32(bitPattern: processor) == dynamoe_load32(&block.pointee.processor) else { return }
+    let now = clock()
+    guard now &- lastMove > Self.movePause else { return }
+    lastMove = now
+    dynamoe_leave_processor(processor)
+  }
+
+  /// Returns true when there is something to claim, false when this worker has to end.
+  private func waitForTasks(_ index: Int) -> Bool {
+    var deadline: UInt64 = 0
+    while true {
+      var spins = 0
+      while spins < 64 {
+        if index >= Int(dynamoe_load32(&block.pointee.limit)) { return false }
+        if hasTasks(index) { return true }
+        dynamoe_pause()
+        spins += 1
+      }
+      let now = clock()
+      if deadline == 0 { deadline = now &+ Self.spinTime }
+      if now >= deadline {
+        sleep(index)
+        deadline = 0
+      }
+    }
+  }
+
+  private func hasTasks(_ index: Int) -> Bool {
+    let ticket = dynamoe_load64(&block.pointee.ticket)
+    return ticket & 0xffff_ffff > 0 && index < Int(ticket >> 32)
+  }
+
+  private func sleep(_ index: Int) {
+    dynamoe_add32(&block.pointee.sleepers, 1)
+    let word = dynamoe_load32(&block.pointee.wake)
+    // After the announcement: a caller that publishes now sees the sleeper, one that published
+    // before is seen here.
+    if index < Int(dynamoe_load32(&block.pointee.limit)), !hasTasks(index) {
+      dynamoe_futex_wait(&block.pointee.wake, word)
+    }
+    dynamoe_subtract32(&block.pointee.sleepers, 1)
+  }
+
+  private func clock() -> UInt64 {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
+  }
+
+  // MARK: Fork
+
+  func resetInForkedChildren() {
+    forkedState = self
+    pthread_atfork(nil, nil) { forkedState?.resetAfterFork() }
+  }
+
+  /// The child has only the thread that forked: no workers, nobody in a run.
+  private func resetAfterFork() {
+    started.pointee = 1
+    block.pointee.ticket = 0
+    block.pointee.pending = 0
+    block.pointee.callerSleeps = 0
+    block.pointee.sleepers = 0
+    block.pointee.limit = 1
+    block.pointee.busy = 0
+  }
+}
+
+private struct WorkerArgument {
+  let state: PoolState
+  let index: Int
+}
+
+/// Set once, before the handler that reads it is registered.
+nonisolated(unsafe) private var forkedState: PoolState?

@@ -1,0 +1,123 @@
+import Testing
+
+@testable import DynaMoEKernels
+
+/// The three grouped products against sums in f64, for every level of this machine.
+@Suite struct ProductTests {
+  static let levels: [String] =
+    ["reference", "openblas"].filter { available($0) } + availableLevels
+  static let shapes: [(sizes: [Int], outputs: Int, inputs: Int)] = [
+    ([], 3, 4), ([0], 3, 4), ([0, 0, 5], 1, 1), ([1], 1, 7), ([1, 0, 2], 31, 33),
+    ([7, 8, 9], 32, 16), ([6, 5, 0, 13], 65, 17), ([3, 1, 40], 17, 129), ([130], 33, 31),
+    ([2], 300, 5), ([5], 0, 4), ([5], 4, 0), ([11], 9, 2100), ([129, 1], 8, 16),
+  ]
+
+  @Test(arguments: levels, shapes.indices)
+  func product(level: String, shape: Int) throws {
+    let (sizes, outputs, inputs) = Self.shapes[shape]
+    let backend = try Backend.select(level)
+    for gathered in [false, true] {
+      for biased in [false, true] {
+        let problem = GroupedProblem(sizes)
+        var numbers = SeededNumbers(7)
+        let a = numbers.floats(problem.sourceRows * inputs)
+        let w = numbers.floats(problem.count * outputs * inputs)
+        let bias = numbers.floats(problem.count * outputs)
+        var c = [Float](repeating: .nan, count: problem.rows * outputs)
+        let matrices = try MatrixGroup(
+          backend: backend, values: w, count: problem.count, outputs: outputs, inputs: inputs)
+        withExtendedLifetime((w, a, bias)) {
+          problem.withGroups(gathered: gathered) { groups in
+            backend.product(
+              groups, a, matrices, bias: biased ? bias : nil, into: &c, epilogue: .none)
+          }
+        }
+        var expected = [Double]()
+        for row in 0..<problem.rows {
+          let group = problem.group(of: row)
+          let source = gathered ? Int(problem.gather[row]) : row
+          for o in 0..<outputs {
+            var sum = biased ? Double(bias[group * outputs + o]) : 0
+            for k in 0..<inputs {
+              sum += Double(a[source * inputs + k]) * Double(w[(group * outputs + o) * inputs + k])
+            }
+            expected.append(sum)
+          }
+        }
+        #expect(worstError(c, expected, terms: inputs) < 1)
+      }
+    }
+  }
+
+  @Test(arguments: levels, shapes.indices)
+  func transposedProduct(level: String, shape: Int) throws {
+    let (sizes, outputs, inputs) = Self.shapes[shape]
+    let backend = try Backend.select(level)
+    for accumulate in [false, true] {
+      let problem = GroupedProblem(sizes)
+      var numbers = SeededNumbers(8)
+      let a = numbers.floats(max(1, problem.rows * outputs))
+      let w = numbers.floats(problem.count * outputs * inputs)
+      let start = numbers.floats(problem.rows * inputs)
+      var c = accumulate ? start : [Float](repeating: .nan, count: start.count)
+      let matrices = try MatrixGroup(
+        backend: backend, values: w, count: problem.count, outputs: outputs, inputs: inputs)
+      withExtendedLifetime((w, a)) {
+        problem.withGroups(gathered: true) { groups in
+          backend.transposedProduct(
+            groups, a, matrices, into: &c, accumulate: accumulate, epilogue: .none)
+        }
+      }
+      var expected = [Double]()
+      for row in 0..<problem.rows {
+        let group = problem.group(of: row)
+        for i in 0..<inputs {
+          var sum = accumulate ? Double(start[row * inputs + i]) : 0
+          for o in 0..<outputs {
+            sum += Double(a[row * outputs + o]) * Double(w[(group * outputs + o) * inputs + i])
+          }
+          expected.append(sum)
+        }
+      }
+      #expect(worstError(c, expected, terms: outputs) < 1)
+    }
+  }
+
+  @Test(arguments: levels, shapes.indices)
+  func gradientProduct(level: String, shape: Int) throws {
+    let (sizes, outputs, inputs) = Self.shapes[shape]
+    let backend = try Backend.select(level)
+    for gathered in [false, true] {
+      for accumulate in [false, true] {
+        let problem = GroupedProblem(sizes)
+        var numbers = SeededNumbers(9)
+        let a = numbers.floats(max(1, problem.rows * outputs))
+        let b = numbers.floats(problem.sourceRows * inputs)
+        let start = numbers.floats(problem.count * outputs * inputs)
+        let startBias = numbers.floats(problem.count * outputs)
+        var dW = accumulate ? start : [Float](repeating: .nan, count: start.count)
+        var dBias = accumulate ? startBias : [Float](repeating: .nan, count: startBias.count)
+        problem.withGroups(gathered: gathered) { groups in
+          backend.gradientProduct(
+            groups, a, outputs: outputs, b, inputs: inputs, into: &dW, bias: &dBias,
+            accumulate: accumulate)
+        }
+        var expected = start.map { accumulate ? Double($0) : 0 }
+        var expectedBias = startBias.map { accumulate ? Double($0) : 0 }
+        for row in 0..<problem.rows {
+          let group = problem.group(of: row)
+          let source = gathered ? Int(problem.gather[row]) : row
+          for o in 0..<outputs {
+            let value = Double(a[row * outputs + o])
+            expectedBias[group * outputs + o] += value
+            for i in 0..<inputs {
+              expected[(group * outputs + o) * inputs + i] += value * Double(b[source * inputs + i])
+            }
+          }
+        }
+        #expect(worstError(dW, expected, terms: problem.rows) < 1)
+        #expect(worstError(dBias, expectedBias, terms: problem.rows) < 1)
+      }
+    }
+  }
+}
