@@ -11,28 +11,37 @@ enum GoldenCases {
 
   /// Names of the files that end in `suffix`, sorted; says so when there are none.
   static func names(endingIn suffix: String) -> [String] {
-    guard let directory = opendir(folder) else {
+    guard let names = entries(of: folder) else {
       print("no golden cases in \(folder): set DYNAMOE_FIXTURES")
       return []
     }
+    return names.filter { $0.hasSuffix(suffix) }
+  }
+
+  /// The bytes of a golden file, nil when it is absent, which is said.
+  static func bytes(of name: String) -> [UInt8]? {
+    if let bytes = bytes(at: "\(folder)/\(name)") { return bytes }
+    print("no golden case \(folder)/\(name): set DYNAMOE_FIXTURES")
+    return nil
+  }
+
+  /// Names in a folder, sorted, nil when it cannot be read.
+  static func entries(of folder: String) -> [String]? {
+    guard let directory = opendir(folder) else { return nil }
     defer { closedir(directory) }
     var names: [String] = []
     while let entry = readdir(directory) {
       let name = withUnsafePointer(to: &entry.pointee.d_name) {
         $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
       }
-      if name.hasSuffix(suffix) { names.append(name) }
+      names.append(name)
     }
     return names.sorted()
   }
 
-  /// The bytes of a file, nil when it is absent, which is said.
-  static func bytes(of name: String) -> [UInt8]? {
-    let path = "\(folder)/\(name)"
-    guard let file = fopen(path, "rb") else {
-      print("no golden case \(path): set DYNAMOE_FIXTURES")
-      return nil
-    }
+  /// The bytes of any file, nil when it cannot be read.
+  static func bytes(at path: String) -> [UInt8]? {
+    guard let file = fopen(path, "rb") else { return nil }
     defer { fclose(file) }
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 1 << 16)
