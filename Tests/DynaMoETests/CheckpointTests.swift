@@ -33,7 +33,8 @@ private final class TemporaryFolder {
 
 /// The bytes of a file with this header and data.
 private func safetensors(_ header: String, data: [UInt8] = []) -> [UInt8] {
-  withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) } + Array(header.utf8) + data
+  withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) } + Array(header.utf8)
+    + data
 }
 
 private func read(_ bytes: [UInt8], name: String = "test") throws(DynaMoEError) -> SafetensorsFile {
@@ -61,7 +62,9 @@ private func refusal(_ bytes: [UInt8]) -> String {
 }
 
 @Suite struct CheckpointTests {
-  private func writeExample(to path: String, first: [Float] = [1, -2.5, .leastNonzeroMagnitude]) throws {
+  private func writeExample(to path: String, first: [Float] = [1, -2.5, .leastNonzeroMagnitude])
+    throws
+  {
     let second: [Float] = [3, 4, 5, 6]
     try first.withUnsafeBufferPointer { first in
       try second.withUnsafeBufferPointer { second in
@@ -69,7 +72,8 @@ private func refusal(_ bytes: [UInt8]) -> String {
           path: path, metadata: ["config": "{\"a\": \"\u{1}é\\\"}", "empty": ""],
           tensors: [
             ("b", [3], first), ("a.\"quoted\"", [2, 2], second),
-            ("none", [0, 7], UnsafeBufferPointer(start: nil, count: 0)), ("scalar", [], UnsafeBufferPointer(rebasing: second[0..<1])),
+            ("none", [0, 7], UnsafeBufferPointer(start: nil, count: 0)),
+            ("scalar", [], UnsafeBufferPointer(rebasing: second[0..<1])),
           ])
       }
     }
@@ -93,7 +97,9 @@ private func refusal(_ bytes: [UInt8]) -> String {
       #expect(Array(borrowed) == [1, -2.5, .leastNonzeroMagnitude])
     }
     var copy = [Float](repeating: 0, count: 4)
-    try copy.withUnsafeMutableBufferPointer { try file.copyFloats("a.\"quoted\"", shape: [2, 2], into: $0) }
+    try copy.withUnsafeMutableBufferPointer {
+      try file.copyFloats("a.\"quoted\"", shape: [2, 2], into: $0)
+    }
     #expect(copy == [3, 4, 5, 6])
     #expect(folder.names == ["model.safetensors"])
   }
@@ -118,8 +124,12 @@ private func refusal(_ bytes: [UInt8]) -> String {
         return "accepted"
       } catch { return error.description }
     }
-    #expect(message { () throws(DynaMoEError) in _ = try file.floats("c") }.hasSuffix("tensor \"c\" is missing"))
-    #expect(message { () throws(DynaMoEError) in _ = try file.int32Array("b") }.hasSuffix("must have dtype I32; got F32"))
+    #expect(
+      message { () throws(DynaMoEError) in _ = try file.floats("c") }.hasSuffix(
+        "tensor \"c\" is missing"))
+    #expect(
+      message { () throws(DynaMoEError) in _ = try file.int32Array("b") }.hasSuffix(
+        "must have dtype I32; got F32"))
     #expect(
       message { () throws(DynaMoEError) in _ = try file.floats("b", shape: [1, 3]) }
         .hasSuffix("must have shape [1, 3]; got [3]"))
@@ -157,22 +167,61 @@ private func refusal(_ bytes: [UInt8]) -> String {
     ("{\"a\":1}", 0, "tensor \"a\" must be an object; got 1"),
     ("{\"a\":{}}", 0, "must have a dtype of"),
     ("{\"a\":{\"dtype\":\"F31\",\"shape\":[],\"data_offsets\":[0,4]}}", 4, "got \"F31\""),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}", 4, "shape must be a list of integers of at least 0; got 1.0"),
+    (
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}", 4,
+      "shape must be a list of integers of at least 0; got 1.0"
+    ),
     ("{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "got -1"),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":3,\"data_offsets\":[0,4]}}", 4, "shape must be a list of integers; got 3"),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":0}}", 4, "unknown key \"x\""),
+    (
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":3,\"data_offsets\":[0,4]}}", 4,
+      "shape must be a list of integers; got 3"
+    ),
+    (
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":0}}", 4,
+      "unknown key \"x\""
+    ),
     ("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 4, "[begin, end]"),
     ("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "[begin, end]"),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4, "ends at byte 8 of the data, the file has only 4"),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, "F32 of shape [2] does not fit its 4 bytes"),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[9223372036854775807,9223372036854775807],\"data_offsets\":[0,4]}}", 4, "does not fit"),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387905],\"data_offsets\":[0,4]}}", 4, "does not fit"),
-    ("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,99999999999999999999]}}", 4, "got 99999999999999999999"),
-    ("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[3,7]}}", 7, "overlaps"),
-    ("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}", 4, "overlaps"),
-    ("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[5,7]}}", 7, "bytes 4 to 5 of the data belong to no tensor"),
-    ("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2, "bytes 0 to 1 of the data belong to no tensor"),
-    ("{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, "occurs twice"),
+    (
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4,
+      "ends at byte 8 of the data, the file has only 4"
+    ),
+    (
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
+      "F32 of shape [2] does not fit its 4 bytes"
+    ),
+    (
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[9223372036854775807,9223372036854775807],\"data_offsets\":[0,4]}}",
+      4, "does not fit"
+    ),
+    (
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387905],\"data_offsets\":[0,4]}}", 4,
+      "does not fit"
+    ),
+    (
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,99999999999999999999]}}", 4,
+      "got 99999999999999999999"
+    ),
+    (
+      "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[3,7]}}",
+      7, "overlaps"
+    ),
+    (
+      "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}",
+      4, "overlaps"
+    ),
+    (
+      "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[5,7]}}",
+      7, "bytes 4 to 5 of the data belong to no tensor"
+    ),
+    (
+      "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2,
+      "bytes 0 to 1 of the data belong to no tensor"
+    ),
+    (
+      "{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}",
+      0, "occurs twice"
+    ),
     ("{\"__metadata__\":{\"a\":1}}", 0, "__metadata__ \"a\" must be a string; got 1"),
     ("{\"__metadata__\":[]}", 0, "__metadata__ must be an object of strings; got an empty list"),
     ("{\"a\":", 0, "the header is not valid JSON"),
@@ -183,7 +232,8 @@ private func refusal(_ bytes: [UInt8]) -> String {
   }
 
   @Test func foreignFiles() throws {
-    #expect(refusal(Array("PK\u{3}\u{4} this is an archive".utf8)).contains("its header would have"))
+    #expect(
+      refusal(Array("PK\u{3}\u{4} this is an archive".utf8)).contains("its header would have"))
     #expect(refusal([1, 0, 0, 0, 0, 0, 0, 0]).contains("the header has 1 bytes, the file only 0"))
     #expect(refusal([0, 0, 0, 0, 0, 0, 0, 0]).contains("does not start with '{'"))
     #expect(refusal([0, 0, 0, 0, 0, 0, 0, 0x80]).contains("at most 100000000"))
@@ -198,7 +248,10 @@ private func refusal(_ bytes: [UInt8]) -> String {
     let header =
       "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[1,5]},\"c\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[5,13]},\"d\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[13,21]},\"e\":{\"dtype\":\"I32\",\"shape\":[1],\"data_offsets\":[21,25]}}"
     let file = try read(
-      safetensors(header, data: [7, 0, 0, 0x80, 0x3F, 0, 0, 0, 0, 0, 0, 0, 0x40, 0xFE] + Array(repeating: 0xFF, count: 7) + [5, 0, 0, 0]))
+      safetensors(
+        header,
+        data: [7, 0, 0, 0x80, 0x3F, 0, 0, 0, 0, 0, 0, 0, 0x40, 0xFE]
+          + Array(repeating: 0xFF, count: 7) + [5, 0, 0, 0]))
     #expect(try file.byteArray("a") == [7])
     #expect(try file.floatArray("b") == [1])
     #expect(try file.doubleArray("c") == [2])
@@ -218,20 +271,29 @@ private func refusal(_ bytes: [UInt8]) -> String {
         return "not a file error: \(error)"
       }
     }
-    func read(_ path: String) -> String { message { () throws(DynaMoEError) in _ = try SafetensorsFile(path: path) } }
-    func write(_ path: String) -> String {
-      message { () throws(DynaMoEError) in try writeSafetensors(path: path, metadata: [:], tensors: []) }
+    func read(_ path: String) -> String {
+      message { () throws(DynaMoEError) in _ = try SafetensorsFile(path: path) }
     }
-    #expect(read("\(folder.path)/none") == "cannot open \(folder.path)/none: No such file or directory")
+    func write(_ path: String) -> String {
+      message { () throws(DynaMoEError) in
+        try writeSafetensors(path: path, metadata: [:], tensors: [])
+      }
+    }
+    #expect(
+      read("\(folder.path)/none") == "cannot open \(folder.path)/none: No such file or directory")
     #expect(read(folder.path) == "cannot read \(folder.path): Is a directory")
     #expect(write(folder.path) == "cannot write \(folder.path): Is a directory")
-    #expect(write("\(folder.path)/none/model") == "cannot open \(folder.path)/none/model: No such file or directory")
+    #expect(
+      write("\(folder.path)/none/model")
+        == "cannot open \(folder.path)/none/model: No such file or directory")
     #expect(read("/dev/null") == "cannot read /dev/null: not a regular file")
     #expect(write("/dev/null") == "cannot write /dev/null: not a regular file")
     let pipe = "\(folder.path)/pipe"
     #expect(mkfifo(pipe, 0o600) == 0)
     #expect(read(pipe) == "cannot read \(pipe): not a regular file")
-    #expect(throws: DynaMoEError.argument("path must not be empty")) { _ = try SafetensorsFile(path: "") }
+    #expect(throws: DynaMoEError.argument("path must not be empty")) {
+      _ = try SafetensorsFile(path: "")
+    }
     #expect(throws: DynaMoEError.self) { _ = try SafetensorsFile(path: "\(folder.path)\0x") }
     if geteuid() != 0 {
       let secret = folder.write([], to: "secret")
@@ -256,7 +318,8 @@ private func refusal(_ bytes: [UInt8]) -> String {
     #expect {
       try readable.withUnsafeBufferPointer { readable in
         try writeSafetensors(
-          path: path, metadata: [:], tensors: [("a", [1000], readable), ("b", [size / 4], unreadable)])
+          path: path, metadata: [:],
+          tensors: [("a", [1000], readable), ("b", [size / 4], unreadable)])
       }
     } throws: { error in
       error as? DynaMoEError == .file("cannot write \(path): Bad address")

@@ -139,7 +139,8 @@ import Testing
     ]
     for index in routers.indices {
       (routers[index].minActive, routers[index].maxActive) = (2, 3)
-      for setting in RouterConfiguration.Setting.allCases where setting.kinds.contains(routers[index].kind) {
+      for setting in RouterConfiguration.Setting.allCases
+      where setting.kinds.contains(routers[index].kind) {
         switch setting {
         case .gate: routers[index].gate = .normalized
         case .temperature: routers[index].temperature = 0.7
@@ -164,8 +165,13 @@ import Testing
       #expect(try LayerConfiguration(json: layer.json) == layer, "\(layer.json)")
     }
     let mixed = ModelConfiguration(
-      task: .classification, inputs: 3, outputs: 2, width: 5, experts: .list(Array(repeating: 4, count: 8)),
-      routers: routers.map { var router = $0; if router.targetActive != nil { router.targetActive = 2 }; return router })
+      task: .classification, inputs: 3, outputs: 2, width: 5,
+      experts: .list(Array(repeating: 4, count: 8)),
+      routers: routers.map {
+        var router = $0
+        if router.targetActive != nil { router.targetActive = 2 }
+        return router
+      })
     #expect(try ModelConfiguration(json: mixed.json).resolved() == mixed.resolved())
     #expect(try ModelConfiguration(json: mixed.json).json == mixed.json)
   }
@@ -185,7 +191,8 @@ import Testing
       let file = try SafetensorsFile(path: "\(GoldenCases.folder)/\(name)")
       let text = try #require(file.metadata["config"])
       let optimizer = try #require(file.metadata["optimizer"])
-      let configuration = try ModelConfiguration(json: text.dropLast() + ", \"optimizer\": \(optimizer)}")
+      let configuration = try ModelConfiguration(
+        json: text.dropLast() + ", \"optimizer\": \(optimizer)}")
       let model = try configuration.resolved()
       let again = try ModelConfiguration(json: configuration.json)
       #expect(try again.resolved() == model, "\(name)")
@@ -206,13 +213,16 @@ import Testing
     for (step, expected) in [(1, 0.1), (2, 0.2), (3, 0.3), (5, 0.4)] {
       #expect(abs(optimizer.learningRate(step: step) - expected) < 1e-15, "step \(step)")
     }
-    #expect(optimizer.learningRate(step: 4) == 0.4 && optimizer.learningRate(step: 1_000_000) == 0.4)
+    #expect(
+      optimizer.learningRate(step: 4) == 0.4 && optimizer.learningRate(step: 1_000_000) == 0.4)
     optimizer.total = 8
     optimizer.floor = 0.25
     for (step, share) in [(4, 1.0), (6, 0.625), (8, 0.25), (9, 0.25), (Int.max, 0.25)] {
       #expect(abs(optimizer.learningRate(step: step) - 0.4 * share) < 1e-15, "step \(step)")
     }
-    #expect(abs(optimizer.learningRate(step: 5) - 0.4 * (0.25 + 0.75 * (1 + 0.5.squareRoot()) / 2)) < 1e-15)
+    #expect(
+      abs(optimizer.learningRate(step: 5) - 0.4 * (0.25 + 0.75 * (1 + 0.5.squareRoot()) / 2))
+        < 1e-15)
     #expect(optimizer.learningRate(step: 0) == optimizer.learningRate(step: 1))
     optimizer.warmup = .min
     optimizer.total = .max

@@ -25,7 +25,10 @@ import Testing
     ("null", "null"), (" \t\r\n[ ]\n", "[]"), ("{ }", "{}"), ("[true,false]", "[true, false]"),
     ("{\"b\":1,\"a\":[{}]}", "{\"b\": 1, \"a\": [{}]}"),
     ("[0,-0,-1.50e+3,1E5,0.1,1e-7]", "[0, -0, -1.50e+3, 1E5, 0.1, 1e-7]"),
-    ("\"\\u0041\\u00e9\\u20AC\\ud83D\\uDE00\\/\\\\\\\"\\b\\f\\n\\r\\t\\u0000\"", "\"Aé€😀/\\\\\\\"\\u0008\\u000c\\n\\r\\t\\u0000\""),
+    (
+      "\"\\u0041\\u00e9\\u20AC\\ud83D\\uDE00\\/\\\\\\\"\\b\\f\\n\\r\\t\\u0000\"",
+      "\"Aé€😀/\\\\\\\"\\u0008\\u000c\\n\\r\\t\\u0000\""
+    ),
     ("\"\u{7F}é€😀\"", "\"\u{7F}é€😀\""),
   ])
   func accepted(text: String, expected: String) throws {
@@ -37,7 +40,10 @@ import Testing
     ("", "the document ends where a value is expected at line 1, column 1"),
     ("[1,\n 2,]", "[2]: expected a value, got ']' at line 2, column 4"),
     ("{\"é\": x}", "é: expected a value, got 'x' at line 1, column 7"),
-    ("{\"a\":{\"b\":[1,{\"c\":01}]}}", "a.b[1].c: a number has no leading zeros at line 1, column 19"),
+    (
+      "{\"a\":{\"b\":[1,{\"c\":01}]}}",
+      "a.b[1].c: a number has no leading zeros at line 1, column 19"
+    ),
     ("{\"a\":1,\"a\":2}", "a: this key occurs twice at line 1, column 8"),
     ("{\"a\":1,}", "expected a key in double quotes, got '}' at line 1, column 8"),
     ("{'a':1}", "expected a key in double quotes, got ''' at line 1, column 2"),
@@ -70,11 +76,17 @@ import Testing
   }
 
   @Test func bytesThatAreNotUTF8() {
-    for bytes: [UInt8] in [[0xFF], [0xC0, 0x80], [0xE2, 0x82], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80]] {
-      #expect(problem([0x22] + bytes + [0x22]) == "the string that starts here is not valid UTF-8 at line 1, column 1")
+    for bytes: [UInt8] in [
+      [0xFF], [0xC0, 0x80], [0xE2, 0x82], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80],
+    ] {
+      #expect(
+        problem([0x22] + bytes + [0x22])
+          == "the string that starts here is not valid UTF-8 at line 1, column 1")
     }
     #expect(problem([0xFF]) == "expected a value, got byte 0xFF at line 1, column 1")
-    #expect(problem([0x22, 0x61, 0x00, 0x22]) == "a string does not hold byte 0x00 unescaped at line 1, column 3")
+    #expect(
+      problem([0x22, 0x61, 0x00, 0x22])
+        == "a string does not hold byte 0x00 unescaped at line 1, column 3")
   }
 
   @Test func nestingIsBounded() {
@@ -83,13 +95,19 @@ import Testing
     }
     #expect(problem(nested(64)).hasPrefix("accepted"))
     #expect(problem(nested(65)).contains("nesting is deeper than 64 levels"))
-    #expect(problem(String(repeating: "[", count: 1_000_000)).contains("nesting is deeper than 64 levels"))
-    #expect(problem(String(repeating: "{\"a\":", count: 1_000_000)).contains("nesting is deeper than 64 levels"))
+    #expect(
+      problem(String(repeating: "[", count: 1_000_000)).contains("nesting is deeper than 64 levels")
+    )
+    #expect(
+      problem(String(repeating: "{\"a\":", count: 1_000_000)).contains(
+        "nesting is deeper than 64 levels"))
   }
 
   @Test func integersAreKnownAsSuch() throws {
     func number(_ text: String) throws -> JSONNumber {
-      guard case .number(let number) = try JSONParser.parse(text) else { throw DynaMoEError.failed(text) }
+      guard case .number(let number) = try JSONParser.parse(text) else {
+        throw DynaMoEError.failed(text)
+      }
       return number
     }
     #expect(try number("2").integer == 2)
@@ -103,7 +121,10 @@ import Testing
 
   @Test func doublesRoundTrip() throws {
     var state: UInt64 = 9
-    var values: [Double] = [0, 0.1, 1e-8, .leastNonzeroMagnitude, .greatestFiniteMagnitude, -2, 1e16, 123456789012345680]
+    var values: [Double] = [
+      0, 0.1, 1e-8, .leastNonzeroMagnitude, .greatestFiniteMagnitude, -2, 1e16,
+      123_456_789_012_345_680,
+    ]
     for _ in 0..<2000 {
       state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
       let value = Double(bitPattern: state)
@@ -133,11 +154,15 @@ import Testing
         routers: [.topK(1), .threshold(targetActive: [1, 2])], tiedEmbedding: true
       ).json,
     ].map { Array($0.utf8) }
-    let pieces = ["{", "}", "[", "]", "\"", "\\u", "\\", ",", ":", "1e", "-", "NaN", "\u{0}", "é", "null", "99999999999999999999", "1e999", "\"kind\"", "0.5"].map { Array($0.utf8) }
+    let pieces = [
+      "{", "}", "[", "]", "\"", "\\u", "\\", ",", ":", "1e", "-", "NaN", "\u{0}", "é", "null",
+      "99999999999999999999", "1e999", "\"kind\"", "0.5",
+    ].map { Array($0.utf8) }
     var accepted = 0
     var configured = 0
     for round in 0..<6000 {
-      var bytes = round % 4 == 0 ? (0..<next(40)).map { _ in UInt8(next(256)) } : seeds[next(seeds.count)]
+      var bytes =
+        round % 4 == 0 ? (0..<next(40)).map { _ in UInt8(next(256)) } : seeds[next(seeds.count)]
       for _ in 0..<next(4) {
         let place = next(bytes.count + 1)
         switch next(4) {
@@ -154,25 +179,34 @@ import Testing
       bytes.withUnsafeBufferPointer { buffer in
         if let configuration = try? ModelConfiguration(json: buffer) {
           configured += 1
-          #expect((try? ModelConfiguration(json: configuration.json).resolved()) == (try? configuration.resolved()))
+          #expect(
+            (try? ModelConfiguration(json: configuration.json).resolved())
+              == (try? configuration.resolved()))
         }
         _ = try? LayerConfiguration(json: buffer)
       }
     }
-    #expect(accepted > 500 && configured > 200, "the mutations reach both sides: \(accepted), \(configured)")
+    #expect(
+      accepted > 500 && configured > 200,
+      "the mutations reach both sides: \(accepted), \(configured)")
   }
 
   @Test func damagedHeadersOfFiles() {
     let header = Array(
-      "{\"__metadata__\":{\"a\":\"b\"},\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}".utf8)
-    let file = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) } + header + Array(repeating: 0, count: 8)
+      "{\"__metadata__\":{\"a\":\"b\"},\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}"
+        .utf8)
+    let file =
+      withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) } + header
+      + Array(repeating: 0, count: 8)
     let generator = Philox(key: 3)
     var refusals = 0
     for round in 0..<4000 {
       let words = generator.block(UInt32(round), 0, 0, 0)
       var bytes = file
       bytes[Int(words[0]) % bytes.count] = UInt8(truncatingIfNeeded: words[1])
-      if words[2] % 2 == 0 { bytes[Int(words[3]) % bytes.count] ^= UInt8(truncatingIfNeeded: words[2] >> 8) }
+      if words[2] % 2 == 0 {
+        bytes[Int(words[3]) % bytes.count] ^= UInt8(truncatingIfNeeded: words[2] >> 8)
+      }
       bytes.withUnsafeBytes { buffer in
         do throws(DynaMoEError) {
           let file = try SafetensorsFile(bytes: buffer, name: "test")

@@ -23,7 +23,9 @@ import Testing
     #expect(Initialization.nameHash("foobar") == 0x8594_4171_F739_67E8)
   }
 
-  private func uniform(_ count: Int, seed: UInt64 = 5, name: String = "w", bound: Float = 1) -> [Float] {
+  private func uniform(_ count: Int, seed: UInt64 = 5, name: String = "w", bound: Float = 1)
+    -> [Float]
+  {
     [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
       let values = UnsafeMutableBufferPointer(rebasing: buffer[..<count])
       Initialization.uniform(seed: seed, name: name, bound: bound, into: values)
@@ -31,7 +33,9 @@ import Testing
     }
   }
 
-  private func normal(_ count: Int, seed: UInt64 = 5, name: String = "w", scale: Float = 1) -> [Float] {
+  private func normal(_ count: Int, seed: UInt64 = 5, name: String = "w", scale: Float = 1)
+    -> [Float]
+  {
     [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
       let values = UnsafeMutableBufferPointer(rebasing: buffer[..<count])
       Initialization.normal(seed: seed, name: name, scale: scale, into: values)
@@ -128,7 +132,8 @@ import Testing
     #expect(noise(layer: 2, experts: 11) != base)
     #expect(noise(row: 8, experts: 11) != base)
     #expect(noise(row: 7 | 1 << 40, experts: 11) != base)
-    #expect(noise(seed: .max, step: .max, layer: .max, row: .max, experts: 3).allSatisfy { $0.isFinite })
+    #expect(
+      noise(seed: .max, step: .max, layer: .max, row: .max, experts: 3).allSatisfy { $0.isFinite })
     #expect(Set((0..<1000).flatMap { noise(row: $0) }).count > 7950, "values repeat")
   }
 
@@ -152,6 +157,7 @@ import Testing
   @Test func valuesArePinned() {
     #expect(uniform(3, seed: 0, name: "input.weight") == [-0.7368249, -0.87824744, 0.49053198])
     #expect(normal(3, seed: 0, name: "embedding.weight") == [0.011672359, -1.9793789, -0.6721191])
-    #expect(noise(seed: 0, step: 0, layer: 0, row: 0, experts: 3) == [-1.3071456, 0.6345312, 0.32617417])
+    #expect(
+      noise(seed: 0, step: 0, layer: 0, row: 0, experts: 3) == [-1.3071456, 0.6345312, 0.32617417])
   }
 }

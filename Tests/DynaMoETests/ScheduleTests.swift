@@ -12,7 +12,10 @@ import Testing
     (Schedule(.valley, minimum: 3, maximum: 10), 12, [10, 9, 7, 6, 5, 4, 4, 5, 6, 7, 9, 10]),
     (Schedule(.wave, minimum: 1, maximum: 8, cycles: 3), 8, [8, 1, 7, 4, 4, 7, 1, 8]),
     (Schedule(.wave, minimum: 2, maximum: 8), 9, [8, 5, 2, 5, 8, 5, 2, 5, 8]),
-    (Schedule(.inverseWave, minimum: 2, maximum: 9, cycles: 1.5), 12, [2, 3, 6, 8, 9, 7, 4, 2, 3, 5, 8, 9]),
+    (
+      Schedule(.inverseWave, minimum: 2, maximum: 9, cycles: 1.5), 12,
+      [2, 3, 6, 8, 9, 7, 4, 2, 3, 5, 8, 9]
+    ),
     (Schedule(.descending, minimum: 2, maximum: 8, total: 30), 6, [8, 7, 6, 4, 3, 2]),
     (Schedule(.descending, minimum: 2, maximum: 8, total: 4), 4, [1, 1, 1, 1]),
     (Schedule(.ascending, minimum: 1, maximum: 16, total: 7), 5, [1, 1, 1, 2, 2]),
@@ -48,7 +51,8 @@ import Testing
         cycles: try #require(object["cycles"]).number("cycles"), total: total)
       let layers = try #require(object["layers"]).integer("layers")
       #expect(
-        try schedule.counts(layers: layers) == counts.map { try $0.integer("counts") }, "\(row.text)")
+        try schedule.counts(layers: layers) == counts.map { try $0.integer("counts") },
+        "\(row.text)")
     }
   }
 }
@@ -106,19 +110,43 @@ extension ScheduleTests {
   }
 
   @Test(arguments: [
-    (Schedule(.uniform, minimum: 0, maximum: 2), 2, "minimum must be an integer of at least 1; got 0"),
-    (Schedule(.uniform, minimum: 3, maximum: 2), 2, "minimum must not be above maximum; got minimum 3, maximum 2"),
-    (Schedule(.uniform, maximum: Int.max), 2, "maximum must be an integer of at most 2147483647; got 9223372036854775807"),
-    (Schedule(.uniform, minimum: Int.min, maximum: 2), 2, "minimum must be an integer of at least 1; got -9223372036854775808"),
-    (Schedule(.wave, maximum: 2, cycles: 0), 2, "cycles must be a number above 0 and at most 1000000; got 0.0"),
+    (
+      Schedule(.uniform, minimum: 0, maximum: 2), 2,
+      "minimum must be an integer of at least 1; got 0"
+    ),
+    (
+      Schedule(.uniform, minimum: 3, maximum: 2), 2,
+      "minimum must not be above maximum; got minimum 3, maximum 2"
+    ),
+    (
+      Schedule(.uniform, maximum: Int.max), 2,
+      "maximum must be an integer of at most 2147483647; got 9223372036854775807"
+    ),
+    (
+      Schedule(.uniform, minimum: Int.min, maximum: 2), 2,
+      "minimum must be an integer of at least 1; got -9223372036854775808"
+    ),
+    (
+      Schedule(.wave, maximum: 2, cycles: 0), 2,
+      "cycles must be a number above 0 and at most 1000000; got 0.0"
+    ),
     (Schedule(.wave, maximum: 2, cycles: .nan), 2, "got nan"),
     (Schedule(.uniform, maximum: 2, cycles: .infinity), 2, "got inf"),
     (Schedule(.wave, maximum: 2, cycles: 1e308), 2, "got 1e+308"),
-    (Schedule(.uniform, maximum: 2, total: 1), 2, "total must be at least the number of layers, 2; got 1"),
-    (Schedule(.uniform, maximum: 2, total: Int.max), 2, "total must be an integer of at most 2147483647"),
+    (
+      Schedule(.uniform, maximum: 2, total: 1), 2,
+      "total must be at least the number of layers, 2; got 1"
+    ),
+    (
+      Schedule(.uniform, maximum: 2, total: Int.max), 2,
+      "total must be an integer of at most 2147483647"
+    ),
     (Schedule(.uniform, maximum: 2), 0, "layers must be an integer of at least 1; got 0"),
     (Schedule(.uniform, maximum: 2), Int.min, "layers must be an integer of at least 1"),
-    (Schedule(.uniform, maximum: 2), 65_537, "layers must be an integer of at most 65536; got 65537"),
+    (
+      Schedule(.uniform, maximum: 2), 65_537,
+      "layers must be an integer of at most 65536; got 65537"
+    ),
   ])
   func badValues(schedule: Schedule, layers: Int, expected: String) {
     #expect {

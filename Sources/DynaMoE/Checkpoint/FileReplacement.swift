@@ -13,7 +13,8 @@ func replaceFile(
   let target = resolvingLink(path)
   let oldMode = try permissions(ofReplaceable: target)
   let folder = folder(of: target)
-  let temporary = "\(folder)/.dynamoe-\(getpid())-\(String(UInt64.random(in: .min ... .max), radix: 16)).tmp"
+  let temporary =
+    "\(folder)/.dynamoe-\(getpid())-\(String(UInt64.random(in: .min ... .max), radix: 16)).tmp"
   let file = try SystemFile(
     path: temporary, shownAs: path, flags: O_WRONLY | O_CREAT | O_EXCL, mode: 0o666)
   do throws(DynaMoEError) {

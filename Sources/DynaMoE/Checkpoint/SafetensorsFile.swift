@@ -58,10 +58,13 @@ struct SafetensorsFile: Sendable {
   }
 
   private static func tooShort(_ path: String, _ size: Int) -> DynaMoEError {
-    .format("\(path): not a safetensors file, or truncated: it has \(size) bytes, at least 10 are needed")
+    .format(
+      "\(path): not a safetensors file, or truncated: it has \(size) bytes, at least 10 are needed")
   }
 
-  private static func filling(_ bytes: inout [UInt8], from file: borrowing SystemFile) throws(DynaMoEError) {
+  private static func filling(_ bytes: inout [UInt8], from file: borrowing SystemFile)
+    throws(DynaMoEError)
+  {
     var failure: DynaMoEError?
     bytes.withUnsafeMutableBytes { buffer in
       do throws(DynaMoEError) { try file.read(into: buffer) } catch { failure = error }
@@ -75,11 +78,13 @@ struct SafetensorsFile: Sendable {
     let length = bytes.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
     guard length <= UInt64(maximumHeader) else {
       throw .format(
-        "\(path): not a safetensors file: its header would have \(length) bytes, at most \(maximumHeader) are allowed")
+        "\(path): not a safetensors file: its header would have \(length) bytes, at most \(maximumHeader) are allowed"
+      )
     }
     guard length <= UInt64(fileSize - 8) else {
       throw .format(
-        "\(path): truncated, or not a safetensors file: the header has \(length) bytes, the file only \(fileSize - 8) after its length")
+        "\(path): truncated, or not a safetensors file: the header has \(length) bytes, the file only \(fileSize - 8) after its length"
+      )
     }
     return Int(length)
   }
@@ -90,10 +95,13 @@ extension SafetensorsFile {
   /// The values of an F32 tensor, valid as long as this file value is: use within `withExtendedLifetime(file)`.
   ///
   /// - Parameter shape: refused when the tensor's is another; nil: any.
-  func floats(_ name: String, shape: [Int]? = nil) throws(DynaMoEError) -> UnsafeBufferPointer<Float> {
+  func floats(_ name: String, shape: [Int]? = nil) throws(DynaMoEError) -> UnsafeBufferPointer<
+    Float
+  > {
     let bytes = try self.bytes(of: name, .f32, shape)
     guard Int(bitPattern: bytes.baseAddress) % MemoryLayout<Float>.alignment == 0 else {
-      throw .format("\(path): the data of tensor \(quoted(name)) does not start at a multiple of 4 bytes")
+      throw .format(
+        "\(path): the data of tensor \(quoted(name)) does not start at a multiple of 4 bytes")
     }
     return bytes.assumingMemoryBound(to: Float.self)
   }
@@ -105,7 +113,8 @@ extension SafetensorsFile {
     let bytes = try self.bytes(of: name, .f32, shape)
     guard bytes.count == values.count * MemoryLayout<Float>.size else {
       throw .format(
-        "\(path): tensor \(quoted(name)) has \(bytes.count / MemoryLayout<Float>.size) values, expected \(values.count)")
+        "\(path): tensor \(quoted(name)) has \(bytes.count / MemoryLayout<Float>.size) values, expected \(values.count)"
+      )
     }
     UnsafeMutableRawBufferPointer(values).copyMemory(from: bytes)
   }
@@ -120,7 +129,8 @@ extension SafetensorsFile {
     _ name: String, _ type: SafetensorsType
   ) throws(DynaMoEError) -> [Element] {
     let bytes = try self.bytes(of: name, type, nil)
-    return [Element](unsafeUninitializedCapacity: bytes.count / MemoryLayout<Element>.size) { buffer, count in
+    return [Element](unsafeUninitializedCapacity: bytes.count / MemoryLayout<Element>.size) {
+      buffer, count in
       UnsafeMutableRawBufferPointer(buffer).copyMemory(from: bytes)
       count = bytes.count / MemoryLayout<Element>.size
     }
@@ -134,7 +144,8 @@ extension SafetensorsFile {
     }
     guard entry.type == type else {
       throw .format(
-        "\(path): tensor \(quoted(name)) must have dtype \(type.rawValue); got \(entry.type.rawValue)")
+        "\(path): tensor \(quoted(name)) must have dtype \(type.rawValue); got \(entry.type.rawValue)"
+      )
     }
     guard shape == nil || shape == entry.shape else {
       throw .format(

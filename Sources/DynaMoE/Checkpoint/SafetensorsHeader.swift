@@ -65,7 +65,9 @@ struct SafetensorsHeader {
       }
     }
     // Empty tensors come first among those of one start, so that each begins where the one before ends.
-    entries.sort { ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound) }
+    entries.sort {
+      ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound)
+    }
     try Self.checkCoverage(entries, dataSize: dataSize, path)
     self.metadata = metadata
     self.entries = entries
@@ -83,7 +85,9 @@ struct SafetensorsHeader {
     return try result.get()
   }
 
-  private static func metadata(_ value: JSONValue, _ path: String) throws(DynaMoEError) -> [String: String] {
+  private static func metadata(_ value: JSONValue, _ path: String) throws(DynaMoEError) -> [String:
+    String]
+  {
     guard case .object(let object) = value else {
       throw .format("\(path): __metadata__ must be an object of strings; got \(value.summary)")
     }
@@ -91,7 +95,8 @@ struct SafetensorsHeader {
     for member in object.members {
       guard case .string(let text) = member.value else {
         throw .format(
-          "\(path): __metadata__ \(quoted(member.key)) must be a string; got \(member.value.summary)")
+          "\(path): __metadata__ \(quoted(member.key)) must be a string; got \(member.value.summary)"
+        )
       }
       metadata[member.key] = text
     }
@@ -106,24 +111,32 @@ struct SafetensorsHeader {
       throw .format("\(tensor) must be an object; got \(value.summary)")
     }
     for member in object.members where !["dtype", "shape", "data_offsets"].contains(member.key) {
-      throw .format("\(tensor) has an unknown key \(quoted(member.key)); allowed are dtype, shape, data_offsets")
+      throw .format(
+        "\(tensor) has an unknown key \(quoted(member.key)); allowed are dtype, shape, data_offsets"
+      )
     }
-    guard case .string(let typeName)? = object["dtype"], let type = SafetensorsType(rawValue: typeName) else {
+    guard case .string(let typeName)? = object["dtype"],
+      let type = SafetensorsType(rawValue: typeName)
+    else {
       let names = SafetensorsType.allCases.map(\.rawValue).joined(separator: ", ")
-      throw .format("\(tensor) must have a dtype of \(names); got \(object["dtype"]?.summary ?? "none")")
+      throw .format(
+        "\(tensor) must have a dtype of \(names); got \(object["dtype"]?.summary ?? "none")")
     }
     let shape = try sizes(object["shape"], "\(tensor): shape")
     let offsets = try sizes(object["data_offsets"], "\(tensor): data_offsets")
     guard offsets.count == 2, offsets[0] <= offsets[1] else {
-      throw .format("\(tensor) must have data_offsets [begin, end] with begin ≤ end; got \(offsets.prefix(4))")
+      throw .format(
+        "\(tensor) must have data_offsets [begin, end] with begin ≤ end; got \(offsets.prefix(4))")
     }
     guard offsets[1] <= dataSize else {
       throw .format(
-        "\(tensor) ends at byte \(offsets[1]) of the data, the file has only \(dataSize): truncated or damaged")
+        "\(tensor) ends at byte \(offsets[1]) of the data, the file has only \(dataSize): truncated or damaged"
+      )
     }
     guard byteCount(shape, type) == offsets[1] - offsets[0] else {
       throw .format(
-        "\(tensor): \(type.rawValue) of shape \(shape.prefix(8)) does not fit its \(offsets[1] - offsets[0]) bytes")
+        "\(tensor): \(type.rawValue) of shape \(shape.prefix(8)) does not fit its \(offsets[1] - offsets[0]) bytes"
+      )
     }
     return SafetensorsEntry(name: name, type: type, shape: shape, range: offsets[0]..<offsets[1])
   }
@@ -162,7 +175,9 @@ struct SafetensorsHeader {
     for entry in entries {
       let begin = entry.range.lowerBound
       guard begin >= end else {
-        throw .format("\(path): the data of tensor \(quoted(entry.name)) overlaps that of another, at byte \(begin)")
+        throw .format(
+          "\(path): the data of tensor \(quoted(entry.name)) overlaps that of another, at byte \(begin)"
+        )
       }
       guard begin == end else {
         throw .format("\(path): bytes \(end) to \(begin) of the data belong to no tensor")

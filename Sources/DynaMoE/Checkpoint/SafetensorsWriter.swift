@@ -36,7 +36,8 @@ private func safetensorsHeader(
   var offset = 0
   for tensor in tensors {
     guard names.insert(tensor.name).inserted else {
-      throw .argument("tensor names must be distinct and not __metadata__; got \(quoted(tensor.name)) again")
+      throw .argument(
+        "tensor names must be distinct and not __metadata__; got \(quoted(tensor.name)) again")
     }
     var count: Int? = 1
     for size in tensor.shape {
@@ -49,7 +50,8 @@ private func safetensorsHeader(
     }
     guard count == tensor.values.count else {
       throw .argument(
-        "tensor \(quoted(tensor.name)) of shape \(tensor.shape) does not fit its \(tensor.values.count) values")
+        "tensor \(quoted(tensor.name)) of shape \(tensor.shape) does not fit its \(tensor.values.count) values"
+      )
     }
     let end = offset + tensor.values.count * MemoryLayout<Float>.size
     var entry = JSONObject()
@@ -63,7 +65,8 @@ private func safetensorsHeader(
   json.append(contentsOf: repeatElement(UInt8(ascii: " "), count: (8 - json.count % 8) % 8))
   guard json.count <= SafetensorsFile.maximumHeader else {
     throw .argument(
-      "the names, shapes and metadata need \(json.count) bytes, at most \(SafetensorsFile.maximumHeader) are allowed")
+      "the names, shapes and metadata need \(json.count) bytes, at most \(SafetensorsFile.maximumHeader) are allowed"
+    )
   }
   return withUnsafeBytes(of: UInt64(json.count).littleEndian) { Array($0) } + json
 }

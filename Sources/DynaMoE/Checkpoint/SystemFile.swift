@@ -14,7 +14,9 @@ struct SystemFile: ~Copyable {
   ) throws(DynaMoEError) {
     try Self.checkPath(path)
     var descriptor: Int32
-    repeat { descriptor = open(path, flags | O_CLOEXEC, mode) } while descriptor < 0 && errno == EINTR
+    repeat {
+      descriptor = open(path, flags | O_CLOEXEC, mode)
+    } while descriptor < 0 && errno == EINTR
     guard descriptor >= 0 else { throw Self.refusal("open", shownAs ?? path) }
     self.descriptor = descriptor
     self.path = shownAs ?? path

@@ -23,7 +23,9 @@ struct NumberRange: Sendable {
   static let decay = NumberRange(text: "a number of at least 0 and below 1") { $0 >= 0 && $0 < 1 }
   static let share = NumberRange(text: "a number above 0 and at most 1") { $0 > 0 && $0 <= 1 }
   /// Beyond a million the cosine's argument loses the fraction that makes the wave.
-  static let cycles = NumberRange(text: "a number above 0 and at most 1000000") { $0 > 0 && $0 <= 1e6 }
+  static let cycles = NumberRange(text: "a number above 0 and at most 1000000") {
+    $0 > 0 && $0 <= 1e6
+  }
 }
 
 /// Checks of single values; `path` is the key in the configuration, such as `router[2].temperature`.
@@ -33,7 +35,8 @@ enum Check {
   ) throws(DynaMoEError) {
     guard !range.contains(value) else { return }
     let allowed =
-      value < range.lowerBound ? "of at least \(range.lowerBound)" : "of at most \(range.upperBound)"
+      value < range.lowerBound
+      ? "of at least \(range.lowerBound)" : "of at most \(range.upperBound)"
     throw .argument("\(path) must be an integer \(allowed); got \(value)")
   }
 

@@ -25,7 +25,8 @@ extension ModelConfiguration {
       value, path: "", keys: Self.keys, elsewhere: ConfigurationKeys.places(besides: ""))
     let task = try reader.requiredChoice("task", Task.self)
     let experts = try ExpertCounts(
-      reader.required("experts", "a list with the experts of each layer, or a schedule"), path: "experts")
+      reader.required("experts", "a list with the experts of each layer, or a schedule"),
+      path: "experts")
     let (routers, areList) = try RouterConfiguration.routers(
       reader.required("router", "an object with a kind, or a list with one per layer"))
     self.init(
@@ -98,7 +99,8 @@ extension LayerConfiguration {
       reader.required("router", "an object with a kind")
     ).routers
     guard routers.count == 1 else {
-      throw .argument("router must be one object for a single layer; got a list of \(routers.count)")
+      throw .argument(
+        "router must be one object for a single layer; got a list of \(routers.count)")
     }
     self.init(width: try reader.requiredInteger("width"), experts: experts, router: routers[0])
     if let value = reader["hidden"] {

@@ -96,7 +96,8 @@ extension ModelConfiguration {
     let outputs = try resolvedOutputs()
     if tiedEmbedding && task != .languageModel {
       throw .argument(
-        "tied_embedding must be false unless task is language_model; got true with \(task.rawValue)")
+        "tied_embedding must be false unless task is language_model; got true with \(task.rawValue)"
+      )
     }
     let settings = LayerSettings(
       width: width, experts: try experts.resolved(), hidden: hidden, sharedExperts: sharedExperts,
@@ -106,7 +107,8 @@ extension ModelConfiguration {
     let optimizer = try optimizer.resolved()
     // Norms and biases count as two widths a layer and one beside each matrix: an upper bound is enough.
     let outer =
-      Int128(width) * (Int128(inputs ?? vocabulary ?? 0) + Int128(outputs) + 2 * Int128(layers.count) + 3)
+      Int128(width)
+      * (Int128(inputs ?? vocabulary ?? 0) + Int128(outputs) + 2 * Int128(layers.count) + 3)
       + Int128(outputs)
     try LayerSettings.checkParameterCount(settings.parameterCount(layers) + outer)
     return ResolvedModel(
@@ -121,7 +123,8 @@ extension ModelConfiguration {
     if let inputs { try Check.integer(inputs, "inputs", 1...Limit.size) }
     if let vocabulary { try Check.integer(vocabulary, "vocabulary", 1...Limit.size) }
     if task == .languageModel && inputs != nil {
-      throw .argument("inputs is not used by task language_model, whose rows are token ids of vocabulary")
+      throw .argument(
+        "inputs is not used by task language_model, whose rows are token ids of vocabulary")
     }
     if inputs != nil && vocabulary != nil {
       throw .argument("inputs and vocabulary exclude each other; got both")
@@ -129,16 +132,19 @@ extension ModelConfiguration {
     if let outputs { try Check.integer(outputs, "outputs", 1...Limit.size) }
     if task == .languageModel {
       guard let vocabulary else {
-        throw .argument("vocabulary is missing: task language_model requires an integer of at least 1")
+        throw .argument(
+          "vocabulary is missing: task language_model requires an integer of at least 1")
       }
       guard outputs == nil || outputs == vocabulary else {
         throw .argument(
-          "outputs must be vocabulary, \(vocabulary), with task language_model; got \(outputs ?? 0)")
+          "outputs must be vocabulary, \(vocabulary), with task language_model; got \(outputs ?? 0)"
+        )
       }
       return vocabulary
     }
     guard inputs != nil || vocabulary != nil else {
-      throw .argument("inputs or vocabulary is missing: one of the two is required, an integer of at least 1")
+      throw .argument(
+        "inputs or vocabulary is missing: one of the two is required, an integer of at least 1")
     }
     guard let outputs else {
       throw .argument("outputs is missing: task \(task.rawValue) requires an integer of at least 1")

@@ -12,7 +12,8 @@ struct ObjectReader {
     _ value: JSONValue, path: String, keys: [String], elsewhere: [String: String] = [:]
   ) throws(DynaMoEError) {
     guard case .object(let object) = value else {
-      throw .argument("\(path.isEmpty ? "the configuration" : path) must be an object; got \(value.summary)")
+      throw .argument(
+        "\(path.isEmpty ? "the configuration" : path) must be an object; got \(value.summary)")
     }
     self.object = object
     self.path = path

@@ -67,7 +67,8 @@ extension OptimizerConfiguration {
   func validate() throws(DynaMoEError) {
     if let unused {
       throw .argument(
-        "optimizer.\(unused.key) is not used by kind \(kind.rawValue); it belongs to \(unused.kind.rawValue)")
+        "optimizer.\(unused.key) is not used by kind \(kind.rawValue); it belongs to \(unused.kind.rawValue)"
+      )
     }
     try Check.number(lr, "optimizer.lr", .nonNegative)
     if let beta1 { try Check.number(beta1, "optimizer.betas[0]", .decay) }

@@ -3,7 +3,8 @@ extension Schedule {
 
   init(_ reader: ObjectReader) throws(DynaMoEError) {
     self.init(
-      try reader.requiredChoice("schedule", Shape.self), minimum: try reader.integer("minimum") ?? 1,
+      try reader.requiredChoice("schedule", Shape.self),
+      minimum: try reader.integer("minimum") ?? 1,
       maximum: try reader.requiredInteger("maximum"), cycles: try reader.number("cycles") ?? 2,
       total: try reader.integerOrNull("total"))
   }
@@ -22,13 +23,16 @@ extension Schedule {
 
 extension ExpertCounts {
   init(_ value: JSONValue, path: String) throws(DynaMoEError) {
-    if let counts = try value.list(path, { (value, path) throws(DynaMoEError) in try value.integer(path) }) {
+    if let counts = try value.list(
+      path, { (value, path) throws(DynaMoEError) in try value.integer(path) })
+    {
       self = .list(counts)
       return
     }
     guard case .object = value else {
       throw .argument(
-        "\(path) must be a list with the experts of each layer, or a schedule; got \(value.summary)")
+        "\(path) must be a list with the experts of each layer, or a schedule; got \(value.summary)"
+      )
     }
     let reader = try ObjectReader(value, path: path, keys: Schedule.keys + ["layers"])
     let schedule = try Schedule(reader)
@@ -45,7 +49,9 @@ extension ExpertCounts {
 
 extension LayerCounts {
   init(_ value: JSONValue, path: String) throws(DynaMoEError) {
-    if let counts = try value.list(path, { (value, path) throws(DynaMoEError) in try value.integer(path) }) {
+    if let counts = try value.list(
+      path, { (value, path) throws(DynaMoEError) in try value.integer(path) })
+    {
       self = .list(counts)
     } else if case .object = value {
       self = .schedule(try Schedule(ObjectReader(value, path: path, keys: Schedule.keys)))
@@ -65,7 +71,9 @@ extension LayerCounts {
 
 extension LayerValues {
   init(_ value: JSONValue, path: String) throws(DynaMoEError) {
-    if let values = try value.list(path, { (value, path) throws(DynaMoEError) in try value.number(path) }) {
+    if let values = try value.list(
+      path, { (value, path) throws(DynaMoEError) in try value.number(path) })
+    {
       self = .list(values)
     } else if case .object = value {
       self = .schedule(try Schedule(ObjectReader(value, path: path, keys: Schedule.keys)))

@@ -85,7 +85,8 @@ struct LayerSettings {
     if routersAreList || routers.count != 1 {
       guard routers.count == layers else {
         throw .argument(
-          "router must be one object, or a list with one per layer, which is \(layers); got a list of \(routers.count)")
+          "router must be one object, or a list with one per layer, which is \(layers); got a list of \(routers.count)"
+        )
       }
     }
     var targets: [[Double]?] = []
@@ -126,7 +127,8 @@ struct LayerSettings {
   static func checkParameterCount(_ count: Int128) throws(DynaMoEError) {
     guard count <= Int128(Limit.parameters) else {
       throw .argument(
-        "width, hidden, experts and the other sizes together ask for \(count) parameters; at most \(Limit.parameters) are allowed")
+        "width, hidden, experts and the other sizes together ask for \(count) parameters; at most \(Limit.parameters) are allowed"
+      )
     }
   }
 }

@@ -25,12 +25,13 @@ extension RouterConfiguration {
   /// One object, or a list with one per layer.
   static func routers(_ value: JSONValue) throws(DynaMoEError) -> (routers: [Self], areList: Bool) {
     if let routers = try value.list(
-      "router", { (value, path) throws(DynaMoEError) in try RouterConfiguration(value, path: path) })
-    {
+      "router", { (value, path) throws(DynaMoEError) in try RouterConfiguration(value, path: path) }
+    ) {
       return (routers, true)
     }
     guard case .object = value else {
-      throw .argument("router must be an object, or a list with one per layer; got \(value.summary)")
+      throw .argument(
+        "router must be an object, or a list with one per layer; got \(value.summary)")
     }
     return ([try RouterConfiguration(value, path: "router")], false)
   }

@@ -180,7 +180,8 @@ extension RouterConfiguration {
       try Check.integer(maxActive, "\(path).max_active", 1...Limit.size)
       guard maxActive >= minActive ?? 1 else {
         throw .argument(
-          "\(path).max_active must be at least \(path).min_active, \(minActive ?? 1); got \(maxActive)")
+          "\(path).max_active must be at least \(path).min_active, \(minActive ?? 1); got \(maxActive)"
+        )
       }
     }
     if let balanceRate { try Check.number(balanceRate, "\(path).balance_rate", .nonNegative) }
@@ -194,7 +195,8 @@ extension RouterConfiguration {
     }
     if (kind == .threshold || kind == .expertThreshold) && targetActive == nil {
       throw .argument(
-        "\(path).target_active is missing: kind \(kind.rawValue) requires a number above 0, a list or a schedule")
+        "\(path).target_active is missing: kind \(kind.rawValue) requires a number above 0, a list or a schedule"
+      )
     }
   }
 }

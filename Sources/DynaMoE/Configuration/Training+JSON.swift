@@ -3,7 +3,8 @@ extension LossConfiguration {
 
   init(_ value: JSONValue) throws(DynaMoEError) {
     let reader = try ObjectReader(
-      value, path: "losses", keys: Self.keys, elsewhere: ConfigurationKeys.places(besides: "losses"))
+      value, path: "losses", keys: Self.keys, elsewhere: ConfigurationKeys.places(besides: "losses")
+    )
     self.init()
     balance = try reader.number("balance") ?? balance
     z = try reader.number("z") ?? z

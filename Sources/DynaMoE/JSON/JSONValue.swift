@@ -91,7 +91,8 @@ func quoted(_ text: String) -> String {
       result += "…"
       break
     }
-    result += scalar.value < 0x20 || scalar.value == 0x7F ? scalar.escaped(asASCII: true) : String(scalar)
+    result +=
+      scalar.value < 0x20 || scalar.value == 0x7F ? scalar.escaped(asASCII: true) : String(scalar)
     count += 1
   }
   return result + "\""

@@ -39,7 +39,8 @@ public struct Schedule: Equatable, Sendable {
   /// The exact sum over layers, at least one per layer. Default nil: as the formula says.
   public var total: Int?
 
-  public init(_ shape: Shape, minimum: Int = 1, maximum: Int, cycles: Double = 2, total: Int? = nil) {
+  public init(_ shape: Shape, minimum: Int = 1, maximum: Int, cycles: Double = 2, total: Int? = nil)
+  {
     self.shape = shape
     self.minimum = minimum
     self.maximum = maximum
@@ -66,7 +67,8 @@ public struct Schedule: Equatable, Sendable {
       }
     }
     return Self.matched(
-      (0..<layers).map { Double(minimum) + range * height(layer: $0, layers: layers) }, total: total)
+      (0..<layers).map { Double(minimum) + range * height(layer: $0, layers: layers) }, total: total
+    )
   }
 
   private func validate(layers: Int, path: String) throws(DynaMoEError) {
@@ -75,7 +77,8 @@ public struct Schedule: Equatable, Sendable {
     try Check.integer(maximum, prefix + "maximum", 1...Limit.size)
     guard minimum <= maximum else {
       throw .argument(
-        "\(prefix)minimum must not be above \(prefix)maximum; got minimum \(minimum), maximum \(maximum)")
+        "\(prefix)minimum must not be above \(prefix)maximum; got minimum \(minimum), maximum \(maximum)"
+      )
     }
     try Check.number(cycles, prefix + "cycles", .cycles)
     if let total {
@@ -102,5 +105,7 @@ public struct Schedule: Equatable, Sendable {
   }
 
   /// The rounding error of a cosine must not decide a half.
-  private static func roundedHalfUp(_ value: Double) -> Double { (value + 0.5 + 1e-9).rounded(.down) }
+  private static func roundedHalfUp(_ value: Double) -> Double {
+    (value + 0.5 + 1e-9).rounded(.down)
+  }
 }
