@@ -103,6 +103,20 @@ import Testing
         "nesting is deeper than 64 levels"))
   }
 
+  /// The text of a value is small, its memory is not.
+  @Test func valuesAreBounded() throws {
+    let bytes = Array("[1, {\"a\": []}]".utf8)
+    try bytes.withUnsafeBufferPointer { buffer in
+      _ = try JSONParser.parse(buffer, valueLimit: 4)
+      #expect {
+        _ = try JSONParser.parse(buffer, valueLimit: 3)
+      } throws: { error in
+        (error as? JSONError)?.description
+          == "[1].a: the document has more than 3 values at line 1, column 11"
+      }
+    }
+  }
+
   @Test func integersAreKnownAsSuch() throws {
     func number(_ text: String) throws -> JSONNumber {
       guard case .number(let number) = try JSONParser.parse(text) else {

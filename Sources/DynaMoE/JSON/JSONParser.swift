@@ -16,10 +16,14 @@ struct JSONError: Error, Equatable {
 ///
 /// Beyond the grammar it refuses what two readers could understand differently: a key that occurs twice in an object,
 /// invalid UTF-8, lone surrogates, a byte order mark, numbers beyond the finite doubles, and nesting deeper than
-/// ``maximumDepth``, which bounds the stack. No input makes it trap.
+/// ``maximumDepth``, which bounds the stack. More than ``maximumValues`` values are refused too, because a value needs many
+/// times the memory of its text. No input makes it trap.
 struct JSONParser {
   /// Deepest nesting of lists and objects.
   static let maximumDepth = 64
+
+  /// Most values, lists and objects included: room for the header of the largest network, not for a memory bomb.
+  static let maximumValues = 1 << 23
 
   private enum Step {
     case key(String)
@@ -28,12 +32,20 @@ struct JSONParser {
 
   private let bytes: UnsafeBufferPointer<UInt8>
   private var position = 0
+  private var valueCount = 0
   private var path: [Step] = []
 
-  private init(_ bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
+  private let valueLimit: Int
 
-  static func parse(_ bytes: UnsafeBufferPointer<UInt8>) throws(JSONError) -> JSONValue {
-    var parser = JSONParser(bytes)
+  private init(_ bytes: UnsafeBufferPointer<UInt8>, valueLimit: Int) {
+    self.bytes = bytes
+    self.valueLimit = valueLimit
+  }
+
+  static func parse(
+    _ bytes: UnsafeBufferPointer<UInt8>, valueLimit: Int = maximumValues
+  ) throws(JSONError) -> JSONValue {
+    var parser = JSONParser(bytes, valueLimit: valueLimit)
     if bytes.count >= 3, bytes[0] == 0xEF, bytes[1] == 0xBB, bytes[2] == 0xBF {
       throw parser.error("a byte order mark is not allowed")
     }
@@ -107,6 +119,10 @@ extension JSONParser {
   private mutating func value(depth: Int) throws(JSONError) -> JSONValue {
     skipWhitespace()
     guard let byte = peek() else { throw unexpected("a value") }
+    valueCount += 1
+    guard valueCount <= valueLimit else {
+      throw error("the document has more than \(valueLimit) values")
+    }
     switch byte {
     case UInt8(ascii: "{"):
       try checkDepth(depth)
