@@ -1,7 +1,8 @@
 /// Why a call was refused or could not be completed.
 ///
-/// The associated text is one clear sentence: it names the culprit (an argument, a configuration key, a file), what came
-/// and what is allowed. Unless a function says otherwise, a call that throws has changed nothing.
+/// The associated text is one clear sentence: it names the culprit (an argument, a configuration
+/// key, a file), what came and what is allowed. Unless a function says otherwise, a call that
+/// throws has changed nothing.
 public enum DynaMoEError: Error, Equatable, Sendable {
   /// An argument, a shape, a value or the configuration.
   case argument(String)

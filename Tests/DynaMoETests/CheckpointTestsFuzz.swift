@@ -19,7 +19,8 @@ import Testing
       + Array(repeating: 0, count: dataSize)
   }
 
-  /// Two tensors with random places: accepted exactly when both fit their shapes and together cover the data.
+  /// Two tensors with random places: accepted exactly when both fit their shapes and together cover
+  /// the data.
   @Test func randomLayouts() {
     let generator = Philox(key: 3)
     var accepted = 0

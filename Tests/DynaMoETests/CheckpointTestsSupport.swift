@@ -1,6 +1,7 @@
 import Glibc
 
-/// The golden cases: in the folder that DYNAMOE_FIXTURES names, else in `../shared/fixtures` beside the checkout.
+/// The golden cases: in the folder that DYNAMOE_FIXTURES names, else in `../shared/fixtures` beside
+/// the checkout.
 enum GoldenCases {
   static let folder: String = {
     if let folder = getenv("DYNAMOE_FIXTURES") { return String(cString: folder) }

@@ -122,7 +122,8 @@ import Testing
         """)
   }
 
-  /// Written configurations with every setting away from its default read back as equal networks, and stay as they are.
+  /// Written configurations with every setting away from its default read back as equal networks,
+  /// and stay as they are.
   @Test func writtenIsReadBackEqual() throws {
     var optimizer = OptimizerConfiguration(kind: .sgd)
     (optimizer.lr, optimizer.momentum, optimizer.nesterov) = (0.1, 0.9, true)

@@ -152,7 +152,8 @@ import Testing
     #expect(JSONValue.real(.nan) == .null && JSONValue.real(.infinity) == .null)
   }
 
-  /// Random and mutated documents: an answer or an error, never a trap; what is accepted is written and read back equal.
+  /// Random and mutated documents: an answer or an error, never a trap; what is accepted is written
+  /// and read back equal.
   @Test func fuzz() throws {
     let generator = Philox(key: 77)
     var counter: UInt32 = 0

@@ -2,7 +2,8 @@ import Testing
 
 @testable import DynaMoE
 
-/// Every refusal of the configuration schema: the message has the key, what came and what is allowed.
+/// Every refusal of the configuration schema: the message has the key, what came and what is
+/// allowed.
 @Suite struct ConfigurationRefusalTests {
   private func check(
     _ cases: [([String: String], String)], _ place: SourceLocation = #_sourceLocation

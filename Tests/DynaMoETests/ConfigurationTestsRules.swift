@@ -4,7 +4,8 @@ import Testing
 
 /// Networks that are wrong in one place, and what is said about them.
 enum Refusals {
-  /// A valid network of two layers with members replaced, added (`"key": …`) or, with an empty text, removed.
+  /// A valid network of two layers with members replaced, added (`"key": …`) or, with an empty
+  /// text, removed.
   static func network(_ changes: [String: String]) -> String {
     var members = [
       "task": "\"classification\"", "inputs": "4", "outputs": "3", "width": "8",
@@ -32,7 +33,8 @@ enum Refusals {
 
 /// Rules that hold across settings, and for values made in Swift as for JSON.
 @Suite struct ConfigurationRuleTests {
-  /// Every setting with every kind: accepted by the kinds of the schema, refused by name by all others.
+  /// Every setting with every kind: accepted by the kinds of the schema, refused by name by all
+  /// others.
   @Test func settingsBelongToKinds() {
     let values = [
       "gate": "\"raw\"", "temperature": "2", "noise": "0", "min_active": "1", "max_active": "2",

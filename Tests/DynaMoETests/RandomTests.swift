@@ -153,7 +153,8 @@ import Testing
     }
   }
 
-  /// The numbers are part of what a seed means: a saved experiment must be repeatable by later versions.
+  /// The numbers are part of what a seed means: a saved experiment must be repeatable by later
+  /// versions.
   @Test func valuesArePinned() {
     #expect(uniform(3, seed: 0, name: "input.weight") == [-0.7368249, -0.87824744, 0.49053198])
     #expect(normal(3, seed: 0, name: "embedding.weight") == [0.011672359, -1.9793789, -0.6721191])

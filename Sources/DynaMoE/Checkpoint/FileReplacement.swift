@@ -1,9 +1,11 @@
 import Glibc
 
-/// Replaces a file as a whole: after a failure, and after an interruption at any moment, the old one is as it was.
+/// Replaces a file as a whole: after a failure, and after an interruption at any moment, the old
+/// one is as it was.
 ///
-/// The new content goes to a file with a name of its own in the same folder, is made durable and then renamed over the old
-/// one. A symbolic link stays one: the file that it names is replaced. Permissions of the old file are kept.
+/// The new content goes to a file with a name of its own in the same folder, is made durable and
+/// then renamed over the old one. A symbolic link stays one: the file that it names is replaced.
+/// Permissions of the old file are kept.
 ///
 /// - Throws: ``DynaMoEError/file(_:)`` with the system's reason, or what `content` throws.
 func replaceFile(
@@ -37,7 +39,8 @@ private func resolvingLink(_ path: String) -> String {
   return String(cString: resolved)
 }
 
-/// The permissions of the file at `path`, nil when there is none; folders, devices and write-protected files are refused.
+/// The permissions of the file at `path`, nil when there is none; folders, devices and
+/// write-protected files are refused.
 private func permissions(ofReplaceable path: String) throws(DynaMoEError) -> mode_t? {
   var status = stat()
   guard stat(path, &status) == 0 else {

@@ -2,12 +2,13 @@ import Glibc
 
 /// A safetensors file, read as a whole and checked as a whole.
 ///
-/// Format: 8 bytes little-endian header length; a JSON object `name: {dtype, shape, data_offsets}` with an optional
-/// `__metadata__` of strings; the data, which the tensors cover without gaps and overlaps. Source: the format section of
-/// huggingface.co/docs/safetensors.
+/// Format: 8 bytes little-endian header length; a JSON object `name: {dtype, shape, data_offsets}`
+/// with an optional `__metadata__` of strings; the data, which the tensors cover without gaps and
+/// overlaps. Source: the format section of huggingface.co/docs/safetensors.
 ///
-/// Truncated, damaged and foreign files are refused with ``DynaMoEError/format(_:)``, files that the system does not hand out
-/// with ``DynaMoEError/file(_:)``; the message has the path and the reason.
+/// Truncated, damaged and foreign files are refused with ``DynaMoEError/format(_:)``, files that
+/// the system does not hand out with ``DynaMoEError/file(_:)``; the message has the path and the
+/// reason.
 struct SafetensorsFile: Sendable {
   /// The largest header that readers of the format accept, in bytes.
   static let maximumHeader = 100_000_000
@@ -92,7 +93,8 @@ struct SafetensorsFile: Sendable {
 
 // Typed access. A name that is absent, another type and another shape are refused.
 extension SafetensorsFile {
-  /// The values of an F32 tensor, valid as long as this file value is: use within `withExtendedLifetime(file)`.
+  /// The values of an F32 tensor, valid as long as this file value is: use within
+  /// `withExtendedLifetime(file)`.
   ///
   /// - Parameter shape: refused when the tensor's is another; nil: any.
   func floats(_ name: String, shape: [Int]? = nil) throws(DynaMoEError) -> UnsafeBufferPointer<

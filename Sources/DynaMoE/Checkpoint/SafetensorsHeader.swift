@@ -64,7 +64,8 @@ struct SafetensorsHeader {
         entries.append(try Self.entry(member.key, member.value, dataSize: dataSize, path))
       }
     }
-    // Empty tensors come first among those of one start, so that each begins where the one before ends.
+    // Empty tensors come first among those of one start, so that each begins where the one before
+    // ends.
     entries.sort {
       ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound)
     }

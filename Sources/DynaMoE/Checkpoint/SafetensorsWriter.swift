@@ -1,11 +1,12 @@
 /// Writes F32 tensors and metadata as one safetensors file, in the order given.
 ///
-/// The file is written beside `path` and renamed over it once it is durable: after a failure or an interruption the old file
-/// is whole. Tensors are streamed from where they are. The data starts at a multiple of 8 bytes; the same content gives the
-/// same bytes.
+/// The file is written beside `path` and renamed over it once it is durable: after a failure or an
+/// interruption the old file is whole. Tensors are streamed from where they are. The data starts at
+/// a multiple of 8 bytes; the same content gives the same bytes.
 ///
-/// - Throws: ``DynaMoEError/argument(_:)`` when a name occurs twice or a shape does not fit its values,
-///   ``DynaMoEError/file(_:)`` when the system refuses; the message has the path and the reason.
+/// - Throws: ``DynaMoEError/argument(_:)`` when a name occurs twice or a shape does not fit its
+///   values, ``DynaMoEError/file(_:)`` when the system refuses; the message has the path and the
+///   reason.
 func writeSafetensors(
   path: String, metadata: [String: String],
   tensors: [(name: String, shape: [Int], values: UnsafeBufferPointer<Float>)]

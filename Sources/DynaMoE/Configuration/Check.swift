@@ -1,4 +1,5 @@
-/// Largest sizes that a configuration may ask for. They keep every product of sizes that the engine forms within `Int`.
+/// Largest sizes that a configuration may ask for. They keep every product of sizes that the engine
+/// forms within `Int`.
 enum Limit {
   /// Any size: width, hidden, inputs, vocabulary, outputs.
   static let size = Int(Int32.max)
@@ -28,7 +29,8 @@ struct NumberRange: Sendable {
   }
 }
 
-/// Checks of single values; `path` is the key in the configuration, such as `router[2].temperature`.
+/// Checks of single values; `path` is the key in the configuration, such as
+/// `router[2].temperature`.
 enum Check {
   static func integer(
     _ value: Int, _ path: String, _ range: ClosedRange<Int>
@@ -44,7 +46,8 @@ enum Check {
     guard value.isFinite, range.contains(value) else {
       throw .argument("\(path) must be \(range.text); got \(value)")
     }
-    // The engine computes in single precision, where the value must neither become infinite nor vanish.
+    // The engine computes in single precision, where the value must neither become infinite nor
+    // vanish.
     let magnitude = Double(Float.greatestFiniteMagnitude)
     guard abs(value) <= magnitude else {
       throw .argument("\(path) must be at most \(magnitude) in magnitude; got \(value)")

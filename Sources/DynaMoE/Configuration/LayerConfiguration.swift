@@ -1,4 +1,5 @@
-/// A single layer to drive by hand: y = Σ w·E(x) over the active experts, plus the shared ones. No norm, no residual.
+/// A single layer to drive by hand: y = Σ w·E(x) over the active experts, plus the shared ones. No
+/// norm, no residual.
 ///
 ///     let configuration = LayerConfiguration(width: 64, experts: 8, router: .topK(2))
 public struct LayerConfiguration: Equatable, Sendable {

@@ -6,8 +6,8 @@ public struct LossConfiguration: Equatable, Sendable {
   public var z: Double = 0
   /// Of the mean entropy of the scores, in nats. Default 0.
   public var entropy: Double = 0
-  /// First coefficient, at least 0, of the sparsity of `relu` layers with a target; 0 switches it off. Default 1e-8.
-  /// Without effect on other layers.
+  /// First coefficient, at least 0, of the sparsity of `relu` layers with a target; 0 switches it
+  /// off. Default 1e-8. Without effect on other layers.
   public var sparsity: Double = 1e-8
 
   public init() {}

@@ -6,11 +6,13 @@ extension ModelConfiguration {
 
   /// Reads a configuration from JSON, checked throughout.
   ///
-  /// Strict: unknown keys (the nearest known one is suggested), keys that the chosen kind does not use, keys that occur twice,
-  /// wrong types (an integer is written `2`, not `2.0`), NaN and infinity are refused.
+  /// Strict: unknown keys (the nearest known one is suggested), keys that the chosen kind does not
+  /// use, keys that occur twice, wrong types (an integer is written `2`, not `2.0`), NaN and
+  /// infinity are refused.
   ///
-  /// - Throws: ``DynaMoEError/argument(_:)`` with the path of the key, such as `router[2].temperature`, what came and
-  ///   what is allowed; for text that is not JSON the line and column.
+  /// - Throws: ``DynaMoEError/argument(_:)`` with the path of the key, such as
+  ///   `router[2].temperature`, what came and what is allowed; for text that is not JSON the line
+  ///   and column.
   public init(json: String) throws(DynaMoEError) {
     try self.init(JSONValue.configuration(json))
   }
@@ -47,7 +49,8 @@ extension ModelConfiguration {
 
   /// The configuration as JSON on one line, with every default that the chosen kinds use.
   ///
-  /// Reading it back gives an equal network. Of a value that ``validate()`` refuses it is a description only.
+  /// Reading it back gives an equal network. Of a value that ``validate()`` refuses it is a
+  /// description only.
   public var json: String {
     var object = JSONObject()
     object.append("task", .string(task.rawValue))
@@ -79,9 +82,11 @@ extension LayerConfiguration {
     "optimizer",
   ]
 
-  /// Reads a configuration from JSON, checked throughout; as strict as ``ModelConfiguration/init(json:)-(String)``.
+  /// Reads a configuration from JSON, checked throughout; as strict as
+  /// ``ModelConfiguration/init(json:)-(String)``.
   ///
-  /// `hidden` and `router.target_active` may also be lists of one, or schedules: a layer is a network with L = 1.
+  /// `hidden` and `router.target_active` may also be lists of one, or schedules: a layer is a
+  /// network with L = 1.
   public init(json: String) throws(DynaMoEError) {
     try self.init(JSONValue.configuration(json))
   }
@@ -116,7 +121,8 @@ extension LayerConfiguration {
 
   /// The configuration as JSON on one line, with every default that the chosen kinds use.
   ///
-  /// Reading it back gives an equal layer. Of a value that ``validate()`` refuses it is a description only.
+  /// Reading it back gives an equal layer. Of a value that ``validate()`` refuses it is a
+  /// description only.
   public var json: String {
     var object = JSONObject()
     object.append("width", .integer(width))

@@ -8,11 +8,13 @@
 ///       router: .threshold(targetActive: 2))
 public struct ModelConfiguration: Equatable, Sendable {
   public var task: Task
-  /// Features per row, at least 1. Exactly one of `inputs` and `vocabulary`; not with `languageModel`.
+  /// Features per row, at least 1. Exactly one of `inputs` and `vocabulary`; not with
+  /// `languageModel`.
   public var inputs: Int?
   /// Number of token ids, at least 1; rows are then token ids.
   public var vocabulary: Int?
-  /// Classes, or outputs of a regression, at least 1. Nil only with `languageModel`, where it is `vocabulary`.
+  /// Classes, or outputs of a regression, at least 1. Nil only with `languageModel`, where it is
+  /// `vocabulary`.
   public var outputs: Int?
   /// Width D of the network, at least 1.
   public var width: Int
@@ -105,7 +107,8 @@ extension ModelConfiguration {
     let layers = try settings.resolved()
     try losses.validate()
     let optimizer = try optimizer.resolved()
-    // Norms and biases count as two widths a layer and one beside each matrix: an upper bound is enough.
+    // Norms and biases count as two widths a layer and one beside each matrix: an upper bound is
+    // enough.
     let outer =
       Int128(width)
       * (Int128(inputs ?? vocabulary ?? 0) + Int128(outputs) + 2 * Int128(layers.count) + 3)

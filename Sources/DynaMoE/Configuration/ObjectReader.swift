@@ -1,4 +1,5 @@
-/// Reads the members of a JSON object of the configuration: presence and type; ranges are checked with the values.
+/// Reads the members of a JSON object of the configuration: presence and type; ranges are checked
+/// with the values.
 ///
 /// The getters return nil for a key that is absent.
 struct ObjectReader {

@@ -1,6 +1,7 @@
 import Glibc
 
-/// How `step` changes the parameters. Nil is the default of the kind; settings of the other kind must stay nil.
+/// How `step` changes the parameters. Nil is the default of the kind; settings of the other kind
+/// must stay nil.
 public struct OptimizerConfiguration: Equatable, Sendable {
   /// The raw value is the spelling in a configuration.
   public enum Kind: String, Sendable, CaseIterable {

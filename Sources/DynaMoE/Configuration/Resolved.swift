@@ -35,7 +35,8 @@ struct ResolvedLayer: Equatable, Sendable {
   var router: ResolvedRouter
 }
 
-/// A network with every default in, every schedule evaluated and every value checked: what the engine reads.
+/// A network with every default in, every schedule evaluated and every value checked: what the
+/// engine reads.
 struct ResolvedModel: Equatable, Sendable {
   var task: Task
   /// Exactly one of `inputs` and `vocabulary` is given.
@@ -74,7 +75,8 @@ struct LayerSettings {
   var activation: Activation
   var bias: Bool
   var routers: [RouterConfiguration]
-  /// Whether `routers` was written as a list, which then has one element per layer even when there is but one.
+  /// Whether `routers` was written as a list, which then has one element per layer even when there
+  /// is but one.
   var routersAreList: Bool
 
   func resolved() throws(DynaMoEError) -> [ResolvedLayer] {
@@ -111,7 +113,8 @@ struct LayerSettings {
     return Array(repeating: 4 * width, count: layers)
   }
 
-  /// Parameters of the layers without norms. Sizes are checked, so that 128 bits hold any sum of their products.
+  /// Parameters of the layers without norms. Sizes are checked, so that 128 bits hold any sum of
+  /// their products.
   func parameterCount(_ layers: [ResolvedLayer]) -> Int128 {
     let projections: Int128 = activation.isGated ? 3 : 2
     let width = Int128(width)

@@ -5,7 +5,8 @@ extension RouterConfiguration {
     let reader = try ObjectReader(
       value, path: path, keys: Self.keys, elsewhere: ConfigurationKeys.places(besides: "router"))
     self.init(kind: try reader.requiredChoice("kind", Kind.self))
-    // Null is "no bound" for max_active alone, which every kind uses: a nil setting is always one that is absent.
+    // Null is "no bound" for max_active alone, which every kind uses: a nil setting is always one
+    // that is absent.
     gate = try reader.choice("gate", Gate.self)
     temperature = try reader.number("temperature")
     noise = try reader.number("noise")

@@ -1,19 +1,20 @@
 /// How a layer chooses the active experts of a row, and their weights.
 ///
-/// Scores s = softmax(z / temperature) of the logits z = x·Wᵀ `[tokens, experts]`; larger first, ties to the lower expert
-/// index. A setting is nil where it is not given: then the default of the kind applies. A setting that the chosen kind does
-/// not use must stay nil: ``ModelConfiguration/validate()`` refuses it by name.
+/// Scores s = softmax(z / temperature) of the logits z = x·Wᵀ `[tokens, experts]`; larger first,
+/// ties to the lower expert index. A setting is nil where it is not given: then the default of the
+/// kind applies. A setting that the chosen kind does not use must stay nil:
+/// ``ModelConfiguration/validate()`` refuses it by name.
 ///
 ///     var router = RouterConfiguration.threshold(targetActive: 2)
 ///     router.maxActive = 4
 public struct RouterConfiguration: Equatable, Sendable {
   /// The rule of selection; the raw value is its spelling in a configuration.
   public enum Kind: String, Sendable, CaseIterable {
-    /// Active above the `percentile` of the row's own scores (arXiv 2603.01697). A rank statistic: without ties every row has
-    /// the same number of active experts.
+    /// Active above the `percentile` of the row's own scores (arXiv 2603.01697). A rank statistic:
+    /// without ties every row has the same number of active experts.
     case percentile
-    /// Active above one threshold per layer, which follows the batch so that the mean number of active experts is
-    /// `targetActive`: the number of active experts follows the input.
+    /// Active above one threshold per layer, which follows the batch so that the mean number of
+    /// active experts is `targetActive`: the number of active experts follows the input.
     case threshold
     /// As `threshold`, with one threshold per expert.
     case expertThreshold = "expert_threshold"
@@ -30,24 +31,28 @@ public struct RouterConfiguration: Equatable, Sendable {
   }
 
   public var kind: Kind
-  /// Default `softmax` with `percentile`, `normalized` with `topK` and `dense`, otherwise `raw`. Not with `topAny`, `relu`.
+  /// Default `softmax` with `percentile`, `normalized` with `topK` and `dense`, otherwise `raw`.
+  /// Not with `topAny`, `relu`.
   public var gate: Gate?
   /// Above 0. Default 1. Not with `topAny`; with `relu` only of the auxiliary losses.
   public var temperature: Double?
-  /// Standard deviation of the noise added to the scores in training, at least 0. Default 0. Not with `topAny`, `relu`.
+  /// Standard deviation of the noise added to the scores in training, at least 0. Default 0. Not
+  /// with `topAny`, `relu`.
   public var noise: Double?
   /// Fewest active experts of a row, at least 0; above N counts as N. Default 1.
   public var minActive: Int?
   /// Most active experts of a row, at least 1 and `minActive`. Default: no bound.
   public var maxActive: Int?
-  /// Step of the loss-free balancing of the load, at least 0. Default 0. `percentile`, `threshold`, `topK` and `topP` only.
+  /// Step of the loss-free balancing of the load, at least 0. Default 0. `percentile`, `threshold`,
+  /// `topK` and `topP` only.
   public var balanceRate: Double?
   /// τ from 0 to 1. Default 0.5. `percentile` only.
   public var percentile: Double?
-  /// Mean number of active experts aimed at, above 0; above N counts as N. Required by `threshold` and `expertThreshold`,
-  /// optional with `relu` and `topP`.
+  /// Mean number of active experts aimed at, above 0; above N counts as N. Required by `threshold`
+  /// and `expertThreshold`, optional with `relu` and `topP`.
   public var targetActive: LayerValues?
-  /// Momentum of the stored thresholds, at least 0 and below 1. Default 0.9. `threshold` and `expertThreshold` only.
+  /// Momentum of the stored thresholds, at least 0 and below 1. Default 0.9. `threshold` and
+  /// `expertThreshold` only.
   public var momentum: Double?
   /// At least 1; above N counts as N. Required by `topK`.
   public var k: Int?

@@ -13,8 +13,8 @@ func nearest(to word: String, among candidates: [String]) -> String? {
   return best?.candidate
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours from `a` to `b` (optimal string alignment; Damerau, CACM 7,
-/// 1964).
+/// Insertions, deletions, replacements and swaps of neighbours from `a` to `b` (optimal string
+/// alignment; Damerau, CACM 7, 1964).
 private func editDistance(_ a: [UInt8], _ b: [UInt8]) -> Int {
   var beforePrevious: [Int] = []
   var previous = Array(0...b.count)

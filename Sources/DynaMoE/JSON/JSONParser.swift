@@ -14,15 +14,17 @@ struct JSONError: Error, Equatable {
 
 /// A strict reader of JSON, RFC 8259.
 ///
-/// Beyond the grammar it refuses what two readers could understand differently: a key that occurs twice in an object,
-/// invalid UTF-8, lone surrogates, a byte order mark, numbers beyond the finite doubles, and nesting deeper than
-/// ``maximumDepth``, which bounds the stack. More than ``maximumValues`` values are refused too, because a value needs many
-/// times the memory of its text. No input makes it trap.
+/// Beyond the grammar it refuses what two readers could understand differently: a key that occurs
+/// twice in an object, invalid UTF-8, lone surrogates, a byte order mark, numbers beyond the finite
+/// doubles, and nesting deeper than ``maximumDepth``, which bounds the stack. More than
+/// ``maximumValues`` values are refused too, because a value needs many times the memory of its
+/// text. No input makes it trap.
 struct JSONParser {
   /// Deepest nesting of lists and objects.
   static let maximumDepth = 64
 
-  /// Most values, lists and objects included: room for the header of the largest network, not for a memory bomb.
+  /// Most values, lists and objects included: room for the header of the largest network, not for a
+  /// memory bomb.
   static let maximumValues = 1 << 23
 
   private enum Step {

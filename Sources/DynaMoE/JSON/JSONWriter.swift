@@ -1,5 +1,6 @@
 extension JSONValue {
-  /// The document on one line, members in their order; numbers as they were written, or the shortest that reads back.
+  /// The document on one line, members in their order; numbers as they were written, or the
+  /// shortest that reads back.
   var text: String {
     var result = ""
     write(to: &result)

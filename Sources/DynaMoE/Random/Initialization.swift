@@ -1,5 +1,5 @@
-/// Starting values of parameters. A value depends only on (seed, parameter name, index): not on the order in which
-/// parameters are filled, on their number, or on threads.
+/// Starting values of parameters. A value depends only on (seed, parameter name, index): not on the
+/// order in which parameters are filled, on their number, or on threads.
 enum Initialization {
   /// U(-bound, bound), both ends excluded, on a grid of 2²⁴ values.
   static func uniform(
@@ -21,8 +21,8 @@ enum Initialization {
     }
   }
 
-  /// A word's upper 24 bits k as `bound·(2k + 1 - 2²⁴)/2²⁴`. The odd numerator is exact in single precision and the
-  /// product stays below `bound` also after rounding.
+  /// A word's upper 24 bits k as `bound·(2k + 1 - 2²⁴)/2²⁴`. The odd numerator is exact in single
+  /// precision and the product stays below `bound` also after rounding.
   @inline(__always)
   static func symmetric(_ word: UInt32, _ bound: Float) -> Float {
     Float(Int32(bitPattern: word >> 8) * 2 + 1 - 0x100_0000) * 0x1p-24 * bound
@@ -47,7 +47,8 @@ enum Initialization {
     }
   }
 
-  /// FNV-1a, 64 bits, of the UTF-8 bytes (Fowler, Noll, Vo; RFC 9923): part of the meaning of a seed, never to change.
+  /// FNV-1a, 64 bits, of the UTF-8 bytes (Fowler, Noll, Vo; RFC 9923): part of the meaning of a
+  /// seed, never to change.
   static func nameHash(_ name: String) -> UInt64 {
     var hash: UInt64 = 0xCBF2_9CE4_8422_2325
     for byte in name.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }

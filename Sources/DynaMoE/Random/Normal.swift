@@ -2,9 +2,9 @@ import Glibc
 
 /// Four independent standard normals from one block, two per pair of words.
 ///
-/// `r = √(-2 ln u)`, `r·cos 2πv` and `r·sin 2πv` with u and v at the middles of 2³² cells of (0, 1), so that neither u = 0
-/// nor u = 1 occurs and `abs(value) < 6.77`. Source: Box, Muller, "A note on the generation of random normal deviates",
-/// Annals of Mathematical Statistics 29, 1958.
+/// `r = √(-2 ln u)`, `r·cos 2πv` and `r·sin 2πv` with u and v at the middles of 2³² cells of (0,
+/// 1), so that neither u = 0 nor u = 1 occurs and `abs(value) < 6.77`. Source: Box, Muller, "A note
+/// on the generation of random normal deviates", Annals of Mathematical Statistics 29, 1958.
 @inline(__always)
 func standardNormals(_ block: SIMD4<UInt32>) -> SIMD4<Double> {
   let cell = 0x1p-32

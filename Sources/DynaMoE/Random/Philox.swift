@@ -1,7 +1,8 @@
-/// The counter-based generator Philox 4×32-10: 128 random bits as a function of a 64-bit key and a 128-bit counter.
+/// The counter-based generator Philox 4×32-10: 128 random bits as a function of a 64-bit key and a
+/// 128-bit counter.
 ///
-/// No state: any block can be drawn in any order on any thread, and is the same. Source: Salmon, Moraes, Dror, Shaw,
-/// "Parallel random numbers: as easy as 1, 2, 3", SC 2011, §3.3 and table 2.
+/// No state: any block can be drawn in any order on any thread, and is the same. Source: Salmon,
+/// Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011, §3.3 and table 2.
 struct Philox: Sendable {
   private let key0: UInt32
   private let key1: UInt32

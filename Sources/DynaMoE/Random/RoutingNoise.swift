@@ -1,14 +1,14 @@
 /// The training noise ε ~ N(0, 1) on the scores of one layer in one training forward.
 ///
-/// ε depends only on (seed, step, layer, row, expert): a row's values are the same whatever other rows, experts or threads
-/// there are.
+/// ε depends only on (seed, step, layer, row, expert): a row's values are the same whatever other
+/// rows, experts or threads there are.
 struct RoutingNoise: Sendable {
   private let generator: Philox
 
   /// `step` counts training forwards so far.
   init(seed: UInt64, step: UInt64, layer: Int) {
-    // A key of its own per forward and layer leaves the counter to row and expert, and keeps the noise apart from the
-    // starting values, which use the seed itself as the key.
+    // A key of its own per forward and layer leaves the counter to row and expert, and keeps the
+    // noise apart from the starting values, which use the seed itself as the key.
     let block = Philox(key: ~seed).block(
       UInt32(truncatingIfNeeded: step), UInt32(truncatingIfNeeded: step >> 32),
       UInt32(truncatingIfNeeded: layer), 0x4E4F_4953)

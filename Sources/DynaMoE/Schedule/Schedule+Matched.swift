@@ -1,9 +1,10 @@
 extension Schedule {
-  /// Counts in proportion to `heights` (all at least 1) that sum to `total` ≥ number of layers exactly, none below 1.
+  /// Counts in proportion to `heights` (all at least 1) that sum to `total` ≥ number of layers
+  /// exactly, none below 1.
   ///
-  /// Largest remainders: quota a = total·height/Σheight, count = max(1, ⌊a + 1e-9⌋); then 1 is added where a - count is
-  /// largest, or taken where it is smallest among counts above 1, until the sum fits. Remainders within 1e-9 are ties and
-  /// go to the lower layer.
+  /// Largest remainders: quota a = total·height/Σheight, count = max(1, ⌊a + 1e-9⌋); then 1 is
+  /// added where a - count is largest, or taken where it is smallest among counts above 1, until
+  /// the sum fits. Remainders within 1e-9 are ties and go to the lower layer.
   static func matched(_ heights: [Double], total: Int) -> [Int] {
     let sum = heights.reduce(0, +)
     let quotas = heights.map { Double(total) * $0 / sum }
@@ -12,7 +13,8 @@ extension Schedule {
     while difference != 0 {
       let step = difference > 0 ? 1 : -1
       let candidates = counts.indices.filter { step > 0 || counts[$0] > 1 }
-      // Within one pass no layer can come first twice: a step moves its remainder by a whole 1, past all others.
+      // Within one pass no layer can come first twice: a step moves its remainder by a whole 1,
+      // past all others.
       let order = inOrder(candidates, urgency: { Double(step) * (quotas[$0] - Double(counts[$0])) })
       for layer in order.prefix(abs(difference)) {
         counts[layer] += step
@@ -22,7 +24,8 @@ extension Schedule {
     return counts
   }
 
-  /// The candidates by falling urgency; at each place those within 1e-9 of the largest left are ties, to the lowest layer.
+  /// The candidates by falling urgency; at each place those within 1e-9 of the largest left are
+  /// ties, to the lowest layer.
   private static func inOrder(_ candidates: [Int], urgency: (Int) -> Double) -> [Int] {
     let sorted = candidates.map { (layer: $0, urgency: urgency($0)) }
       .sorted { ($0.urgency, $1.layer) > ($1.urgency, $0.layer) }

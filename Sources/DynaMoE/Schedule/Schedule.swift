@@ -15,13 +15,14 @@ import Glibc
 /// | `wave` | (1 + cos(2π·cycles·t))/2 |
 /// | `inverse_wave` | 1 - wave |
 ///
-/// With ``total`` the same shape is scaled so that the counts sum to `total` exactly, which compares schedules at equal
-/// parameters; the counts may then leave minimum … maximum, but none is below 1.
+/// With ``total`` the same shape is scaled so that the counts sum to `total` exactly, which
+/// compares schedules at equal parameters; the counts may then leave minimum … maximum, but none is
+/// below 1.
 ///
 ///     try Schedule(.descending, minimum: 2, maximum: 8).counts(layers: 4)  // [8, 6, 4, 2]
 ///
-/// Source: the six patterns named in arXiv 2603.01697; the formulas are ours, `pyramid`/`valley` and
-/// `wave`/`inverse_wave` cover both readings of a name.
+/// Source: the six patterns named in arXiv 2603.01697; the formulas are ours, `pyramid`/`valley`
+/// and `wave`/`inverse_wave` cover both readings of a name.
 public struct Schedule: Equatable, Sendable {
   /// The name of a schedule; the raw value is its spelling in a configuration.
   public enum Shape: String, Sendable, CaseIterable {
