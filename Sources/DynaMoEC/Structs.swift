@@ -5,6 +5,8 @@ import DynaMoE
 protocol SizedStruct {
   /// Its size in the first version of the header. Never changes.
   static var firstSize: Int { get }
+  // The header's name, so that the imported structs conform as they are.
+  // swift-format-ignore: AlwaysUseLowerCamelCase
   var struct_size: UInt32 { get set }
 }
 
