@@ -57,7 +57,7 @@ check "version" test "$(PKG_CONFIG_PATH=$prefix/lib/pkgconfig pkg-config --modve
 # The examples' own Makefile, on a copy, and train on a table.
 cp -r "$root/examples/c" "$work/examples"
 check "make run" make -C "$work/examples" run PKG_CONFIG_PATH="$prefix/lib/pkgconfig" RPATH="$prefix/lib"
-awk 'BEGIN { print "a,b,class"; for (i = 0; i < 200; i++) printf "%g,%g,%d\n", sin(i), cos(3 * i), sin(i) > 0 }' >"$work/data.csv"
+awk 'BEGIN { print "a,b,class"; for (i = 0; i < 200; i++) printf "%g,%g,%d\n", sin(i), cos(3 * i), (sin(i) > 0) }' >"$work/data.csv"
 check "train on a table" run_in "$work" "$work/train" "$work/data.csv" "$work/table.safetensors"
 check "the model is saved" test -s "$work/table.safetensors"
 printf '1,2\n3,x\n' >"$work/bad.csv"
