@@ -119,7 +119,7 @@ static void refuse_foreign(void *good, const char *noun, const probe *probes, si
   refuse_all(probes, count, noun, on_heap, "not a handle");
   refuse_all(probes, count, noun, (void *)(uintptr_t)1, "not a handle");
   refuse_all(probes, count, noun, (void *)UINTPTR_MAX, "not a handle");
-  /* Numbers near a good one: every single bit turned. */
+  /* Numbers near a good one, which no other live handle of its kind has: every single bit turned. */
   for (unsigned bit = 0; bit < 64; bit++) {
     uintptr_t number = (uintptr_t)good ^ ((uintptr_t)1 << bit);
     dynamoe_status status = probes[0].call((void *)number);
@@ -145,7 +145,7 @@ static void many_handles(void)
 static void borrowed(dynamoe_model *model)
 {
   dynamoe_tensor first = {.struct_size = sizeof first}, again = {.struct_size = sizeof again};
-  OK(dynamoe_model_parameter(model, 0, &first));
+  REQUIRE_OK(dynamoe_model_parameter(model, 0, &first));
   OK(dynamoe_model_forward(model, x, 6, 2, 1, output, 8));
   OK(dynamoe_model_backward(model, &targets, NULL, 0));
   OK(dynamoe_model_step(model, 0.01));
@@ -162,7 +162,7 @@ int main(int argc, char **argv)
   for (size_t i = 0; i < COUNT(numbers); i++)
     numbers[i] = 2;
   EXPECT(strcmp(dynamoe_last_error(), "") == 0);
-  dynamoe_model *model = model_of(MODEL_JSON, 0), *other = model_of(MODEL_JSON, 0);
+  dynamoe_model *model = model_of(MODEL_JSON, 0);
   dynamoe_layer *layer = layer_of(LAYER_JSON, 0);
   uint64_t before = model_fingerprint(model), layer_before = layer_fingerprint(layer);
 
@@ -175,6 +175,7 @@ int main(int argc, char **argv)
 
   OK(dynamoe_model_free(NULL));
   OK(dynamoe_layer_free(NULL));
+  dynamoe_model *other = model_of(MODEL_JSON, 0);
   dynamoe_layer *freed = layer_of(LAYER_JSON, 0);
   OK(dynamoe_layer_free(freed));
   OK(dynamoe_model_free(other));
