@@ -3,47 +3,58 @@
  *
  * The C interface of libdynamoe and the source of truth of its ABI. C11 and C++17.
  *
- *     dynamoe_router_config router;                      dynamoe_model_config config;
- *     dynamoe_router_config_init(&router, sizeof router); dynamoe_model_config_init(&config, sizeof config);
- *     router.kind = DYNAMOE_ROUTER_THRESHOLD;            config.task = DYNAMOE_TASK_CLASSIFICATION;
- *     router.target_active = 2;                          config.inputs = 64; config.outputs = 10; ...
- *     dynamoe_model_create(&config, seed, &model);       dynamoe_model_train_batch(model, x, ...);
+ *     dynamoe_router_config router;
+ *     dynamoe_router_config_init(&router, sizeof router);
+ *     router.kind = DYNAMOE_ROUTER_THRESHOLD;
+ *     router.target_active = 2;
+ *
+ *     dynamoe_model_config config;
+ *     dynamoe_model_config_init(&config, sizeof config);
+ *     config.task = DYNAMOE_TASK_CLASSIFICATION;
+ *     config.inputs = 64, config.outputs = 10, config.width = 32;
+ *     config.experts = (const int64_t[]){8, 4}, config.layers = 2;
+ *     config.routers = &router, config.router_count = 1;
+ *
+ *     dynamoe_model *model;
+ *     dynamoe_model_create(&config, seed, &model);
+ *     dynamoe_model_train_batch(model, x, rows * 64, rows, &targets, NULL, 0, &losses);
  *
  * examples/c/train.c is a complete program, examples/c/layer.c drives a single layer by hand.
  *
  * LETTERS. T rows (tokens), D width, N experts of a layer, L layers, C outputs, K active experts of a row.
  *
- * ARRAYS are row-major, owned by the caller and aligned for their type; the caller passes their length in elements
- * (never in bytes). Inputs must have exactly the stated length, outputs at least that. The arrays of one call must not
- * overlap. Where nothing is to be read or written (T = 0, "or NULL") the pointer may be NULL and the length 0; NULL with
- * another length is refused.
+ * ARRAYS are row-major, owned by the caller and aligned for their type; the caller passes their length in
+ * elements (never in bytes). Inputs must have exactly the stated length, outputs at least that. The arrays of
+ * one call must not overlap. Where nothing is to be read or written (T = 0, "or NULL") the pointer may be NULL
+ * and the length 0; NULL with another length is refused.
  *
  * NUMBERS. Every input, target, weight and gradient that comes in must be finite; NaN and infinity are refused.
  *
  * STRINGS are UTF-8 and end with a NUL unless a length is passed. A path has at most 4095 bytes.
  *
- * STATUS. Every function that can fail returns a dynamoe_status: DYNAMOE_OK or a negative code. The message of the
- * latest failure on the calling thread is dynamoe_last_error(): it names the argument, what came and what is allowed.
- * Besides the codes that a function lists, every function that takes a handle can return _HANDLE and _BUSY, and every
- * function but the getters _ARGUMENT for a NULL where none is allowed.
+ * STATUS. Every function that can fail returns a dynamoe_status: DYNAMOE_OK or a negative code. The message of
+ * the latest failure on the calling thread is dynamoe_last_error(): it names the argument, what came and what is
+ * allowed. Besides the codes that a function lists, every function that takes a handle can return _HANDLE and
+ * _BUSY, and every function but the getters _ARGUMENT for a NULL where none is allowed.
  *
- * STATE AFTER A FAILURE. A failed call changes nothing: parameters, optimizer state, thresholds, random state and
- * statistics are as before. Output arrays may have been written in part; result structs are written on success only.
- * The one exception is DYNAMOE_ERROR_FAILED out of a step, where a gradient became infinite behind a finite loss: the
- * handle then refuses further work with DYNAMOE_ERROR_FAILED until it is freed and loaded again.
+ * STATE AFTER A FAILURE. A failed call changes nothing: parameters, optimizer state, thresholds, random state
+ * and statistics are as before. Output arrays may have been written in part; result structs are written on
+ * success only. The one exception is DYNAMOE_ERROR_FAILED out of a step, where a gradient became infinite behind
+ * a finite loss: the handle then refuses further work with DYNAMOE_ERROR_FAILED until it is freed and loaded
+ * again.
  *
- * STRUCTS that start with struct_size grow at the end only. Configurations are filled by their _init, which also sets
- * struct_size; in a result struct the caller sets struct_size to sizeof, and no more than that is written. A size below
- * that of the struct's first version, or above 4096, is refused; of a larger one only the fields known to the library
- * in use are read or written. Fields named `reserved` stay 0.
+ * STRUCTS that start with struct_size grow at the end only. Configurations are filled by their _init, which also
+ * sets struct_size; in a result struct the caller sets struct_size to sizeof, and no more than that is written.
+ * A size below that of the struct's first version, or above 4096, is refused; of a larger one only the fields
+ * known to the library in use are read or written. Fields named `reserved` stay 0.
  *
- * HANDLES. A handle is a number in the shape of a pointer and is never dereferenced: NULL, freed, foreign and mistyped
- * handles are refused with DYNAMOE_ERROR_HANDLE. At most 1048576 handles live at a time.
+ * HANDLES. A handle is a number in the shape of a pointer and is never dereferenced: NULL, freed, foreign and
+ * mistyped handles are refused with DYNAMOE_ERROR_HANDLE. At most 1048576 handles live at a time.
  *
  * THREADS. Distinct handles are independent. One handle serves one thread at a time: a second caller gets
  * DYNAMOE_ERROR_BUSY, at once and without waiting, from _free too. The library runs worker threads of its own
- * (dynamoe_threads_set). The results of one seed have the same bits for any number of threads. The library cannot be
- * unloaded: dlclose leaves it in place.
+ * (dynamoe_threads_set). The results of one seed have the same bits for any number of threads. The library
+ * cannot be unloaded: dlclose leaves it in place.
  */
 #ifndef DYNAMOE_H
 #define DYNAMOE_H
@@ -82,15 +93,15 @@ const char *dynamoe_version(void);
 uint32_t dynamoe_abi_version(void);
 
 /*
- * What is in use, as a JSON object: "version", "abi", "kernels" ("v4", "v3", "baseline", "reference", "openblas", or null with
- * "kernels_error" when the kernels that DYNAMOE_KERNELS names are absent), "threads", "processor_features".
- * Valid on this thread until its next call of this function.
+ * What is in use, as a JSON object: "version", "abi", "kernels" ("v4", "v3", "baseline", "reference",
+ * "openblas", or null with "kernels_error" when the kernels that DYNAMOE_KERNELS names are absent), "threads",
+ * "processor_features". Valid on this thread until its next call of this function.
  */
 const char *dynamoe_build_info(void);
 
 /*
- * The message of the latest failed call of this thread, "" before any. A call that succeeds leaves it. Valid on this thread until
- * its next failed call.
+ * The message of the latest failed call of this thread, "" before any. A call that succeeds leaves it. Valid on
+ * this thread until its next failed call.
  */
 const char *dynamoe_last_error(void);
 
@@ -98,9 +109,9 @@ const char *dynamoe_last_error(void);
 const char *dynamoe_status_name(dynamoe_status status);
 
 /*
- * Worker threads of the library, 1 to 256, for all handles. Default: the environment's DYNAMOE_THREADS, else the processors available
- * to the process. Results do not depend on it.
- * _set returns DYNAMOE_OK or _ARGUMENT; after a failure the count is as before. _get cannot fail.
+ * Worker threads of the library, 1 to 256, for all handles. Default: the environment's DYNAMOE_THREADS, else the
+ * processors available to the process. Results do not depend on it. _set returns DYNAMOE_OK or _ARGUMENT; after
+ * a failure the count is as before. _get cannot fail.
  */
 dynamoe_status dynamoe_threads_set(int32_t count);
 int32_t dynamoe_threads_get(void);
@@ -108,7 +119,8 @@ int32_t dynamoe_threads_get(void);
 /* ------------------------------------------------------------------------------------------------ schedule */
 
 /*
- * Experts per layer: counts[l] = minimum + round((maximum - minimum) * s(t)), t = l / (layers - 1), or 0 for one layer.
+ * Experts per layer: counts[l] = minimum + round((maximum - minimum) * s(t)), t = l / (layers - 1), or 0 for one
+ * layer.
  *
  *     name              s(t)
  *     "uniform"         1
@@ -119,9 +131,9 @@ int32_t dynamoe_threads_get(void);
  *     "wave"            (1 + cos(2 pi cycles t)) / 2
  *     "inverse_wave"    1 - wave
  *
- * Halves round up. 1 <= minimum <= maximum; `cycles` > 0 (usually 2) matters to the waves only. `total` 0: as the formula says;
- * otherwise the same shape scaled so that the counts sum to `total` >= layers exactly. 1 <= layers <= 65536.
- * counts [layers], capacity >= layers; elements beyond `layers` are not touched.
+ * Halves round up. 1 <= minimum <= maximum; `cycles` > 0 (usually 2) matters to the waves only. `total` 0: as
+ * the formula says; otherwise the same shape scaled so that the counts sum to `total` >= layers exactly. 1 <=
+ * layers <= 65536. counts [layers], capacity >= layers; elements beyond `layers` are not touched.
  * Returns DYNAMOE_OK or _ARGUMENT; after a failure counts is untouched.
  */
 dynamoe_status dynamoe_schedule_counts(const char *name, int64_t layers, int64_t minimum, int64_t maximum, double cycles,
@@ -165,8 +177,8 @@ enum {
 enum { DYNAMOE_OPTIMIZER_ADAMW = 0, DYNAMOE_OPTIMIZER_SGD = 1 };
 
 /*
- * A schedule inside a configuration; the fields are the arguments of dynamoe_schedule_counts. name NULL: not used, and then the other
- * fields must be as _init left them (minimum 1, maximum 0, cycles 2, total 0).
+ * A schedule inside a configuration; the fields are the arguments of dynamoe_schedule_counts. name NULL: not
+ * used, and then the other fields must be as _init left them (minimum 1, maximum 0, cycles 2, total 0).
  */
 typedef struct dynamoe_schedule_config {
   const char *name;
@@ -177,8 +189,8 @@ typedef struct dynamoe_schedule_config {
 } dynamoe_schedule_config;
 
 /*
- * One router. _init sets kind to -1, which is refused: choose one. A setting that the chosen kind does not use must be left as _init
- * left it: NaN (numbers) and -1 (integers) mean "the default of the kind".
+ * One router. _init sets kind to -1, which is refused: choose one. A setting that the chosen kind does not use
+ * must be left as _init left it: NaN (numbers) and -1 (integers) mean "the default of the kind".
  */
 typedef struct dynamoe_router_config {
   uint32_t struct_size;
@@ -226,8 +238,9 @@ typedef struct dynamoe_optimizer_config {
 } dynamoe_optimizer_config;
 
 /*
- * A network: input projection or embedding, L layers h = residual * h + MoE(norm(h)), norm, head. _init leaves task (as -1), inputs or
- * vocabulary, outputs, width, experts and routers to be filled in. What the pointers point at is copied by _create.
+ * A network: input projection or embedding, L layers h = residual * h + MoE(norm(h)), norm, head. _init leaves
+ * task (as -1), inputs or vocabulary, outputs, width, experts and routers to be filled in. What the pointers
+ * point at is copied by _create.
  */
 typedef struct dynamoe_model_config {
   uint32_t struct_size;
@@ -239,8 +252,8 @@ typedef struct dynamoe_model_config {
   const int64_t *experts; /* NULL; [layers], or NULL with expert_schedule over `layers` */
   size_t layers;          /* 0; required, 1 to 65536 */
   dynamoe_schedule_config expert_schedule;
-  const int64_t *hidden;  /* NULL; [hidden_count]: one for all layers, or one per layer; NULL: 4 * width, or hidden_schedule */
-  size_t hidden_count;    /* 0 */
+  const int64_t *hidden;  /* NULL: 4 * width, or hidden_schedule; else [hidden_count] */
+  size_t hidden_count;    /* 0; 1 (for all layers) or layers */
   dynamoe_schedule_config hidden_schedule;
   int64_t shared_experts; /* 0; in every layer, active for every row */
   int32_t activation;     /* DYNAMOE_ACTIVATION_GELU */
@@ -249,9 +262,8 @@ typedef struct dynamoe_model_config {
   int32_t residual;       /* 1 */
   int32_t tied_embedding; /* 0; 1: the head is the embedding, DYNAMOE_TASK_LANGUAGE_MODEL only */
   int32_t reserved;
-  const dynamoe_router_config *routers; /* NULL; [router_count]: one for all layers, or one per layer; an array, all elements of which
-                                           have the struct_size of the first */
-  size_t router_count;                  /* 0; 1 or layers */
+  const dynamoe_router_config *routers; /* NULL; required: an array with one struct_size throughout */
+  size_t router_count;                  /* 0; 1 (for all layers) or layers */
   const dynamoe_losses_config *losses;       /* NULL: defaults */
   const dynamoe_optimizer_config *optimizer; /* NULL: defaults */
 } dynamoe_model_config;
@@ -272,8 +284,8 @@ typedef struct dynamoe_layer_config {
 } dynamoe_layer_config;
 
 /*
- * Fill *config with the defaults printed above. `size` is sizeof *config as the caller was compiled: older callers stay valid, and of
- * a newer caller's struct only the fields known here are written.
+ * Fill *config with the defaults printed above. `size` is sizeof *config as the caller was compiled: older
+ * callers stay valid, and of a newer caller's struct only the fields known here are written.
  * Returns DYNAMOE_OK, or _ARGUMENT (config is NULL, size out of range: *config is untouched).
  */
 dynamoe_status dynamoe_router_config_init(dynamoe_router_config *config, size_t size);
@@ -307,7 +319,8 @@ typedef struct dynamoe_losses {
 typedef struct dynamoe_info {
   uint32_t struct_size;
   int32_t task; /* -1 for a single layer */
-  int64_t inputs, vocabulary, outputs, width, layers; /* inputs 0 with tokens, vocabulary 0 with features; a layer: D, 0, D, D, 1 */
+  int64_t inputs, vocabulary; /* one of the two is 0; a single layer: D, 0 */
+  int64_t outputs, width, layers; /* a single layer: D, D, 1 */
   int64_t parameter_count;        /* elements of all parameters */
   double active_parameter_count;  /* of these, in use for a row at the mean K so far (before any row: the target) */
   double flops_per_row;           /* forward, 2 per multiply-add, at the same mean K */
@@ -326,7 +339,10 @@ typedef struct dynamoe_evaluation {
   int64_t rows;      /* rows with a target that counts */
 } dynamoe_evaluation;
 
-/* Routing of one layer since the last reset; every forward of the handle counts, evaluation too. All 0 before any row. */
+/*
+ * Routing of one layer since the last reset; every forward of the handle counts, evaluation too. All 0 before
+ * any row.
+ */
 typedef struct dynamoe_routing_statistics {
   uint32_t struct_size;
   int32_t experts; /* N */
@@ -344,8 +360,8 @@ typedef struct dynamoe_routing_statistics {
 typedef struct dynamoe_model_s dynamoe_model;
 
 /*
- * Create a network with weights drawn from `seed`: the same seed and configuration give the same bits. From a struct, or from the JSON
- * of docs/configuration.md (`length` bytes, at most 16777216, no final NUL needed).
+ * Create a network with weights drawn from `seed`: the same seed and configuration give the same bits. From a
+ * struct, or from the JSON of docs/configuration.md (`length` bytes, at most 16777216, no final NUL needed).
  * Returns DYNAMOE_OK, _ARGUMENT (the message names the key), _MEMORY, _BACKEND. After a failure *out is NULL.
  */
 dynamoe_status dynamoe_model_create(const dynamoe_model_config *config, uint64_t seed, dynamoe_model **out);
@@ -361,22 +377,24 @@ dynamoe_status dynamoe_model_free(dynamoe_model *model);
 dynamoe_status dynamoe_model_info(dynamoe_model *model, dynamoe_info *info);
 
 /*
- * The resolved configuration as JSON: every default that the chosen kinds use is written out, and _create_json makes an equal network
- * from it. *length gets the length in bytes without NUL. text [capacity], capacity > *length: the text and a NUL are written.
- * NULL, 0: only *length is. Any other capacity: _ARGUMENT, *length is written, text is not.
+ * The resolved configuration as JSON: every default that the chosen kinds use is written out, and _create_json
+ * makes an equal network from it. *length gets the length in bytes without NUL. text [capacity], capacity >
+ * *length: the text and a NUL are written. NULL, 0: only *length is. Any other capacity: _ARGUMENT, *length is
+ * written, text is not.
  * Returns DYNAMOE_OK, _ARGUMENT.
  */
 dynamoe_status dynamoe_model_config_json(dynamoe_model *model, char *text, size_t capacity, size_t *length);
 
 /*
- * logits [T, C] of x [T, inputs] (or of ids [T], 0 to vocabulary - 1). T = rows, x_count = T * inputs, logits_count >= T * C.
+ * logits [T, C] of x [T, inputs] (or of ids [T], 0 to vocabulary - 1). T = rows, x_count = T * inputs,
+ * logits_count >= T * C.
  *
- * training != 0: keeps what backward needs, draws noise, moves stored thresholds; T >= 1; logits may be NULL. A training forward
- * replaces one that still waits for its backward.
- * training == 0: a row's result has the same bits whatever the batch it is in; nothing changes but the statistics, and a pending
- * backward stays valid. T = 0 is fine and does nothing.
- * Returns DYNAMOE_OK, _ARGUMENT (shape, NaN or infinity, id out of range, a model of the other kind of input), _MEMORY,
- * _FAILED (logits not finite).
+ * training != 0: keeps what backward needs, draws noise, moves stored thresholds; T >= 1; logits may be NULL. A
+ * training forward replaces one that still waits for its backward. training == 0: a row's result has the same
+ * bits whatever the batch it is in; nothing changes but the statistics, and a pending backward stays valid. T =
+ * 0 is fine and does nothing.
+ * Returns DYNAMOE_OK, _ARGUMENT (shape, NaN or infinity, id out of range, a model of the other kind of input),
+ * _MEMORY, _FAILED (logits not finite).
  */
 dynamoe_status dynamoe_model_forward(dynamoe_model *model, const float *x, size_t x_count, size_t rows, int32_t training,
                                      float *logits, size_t logits_count);
@@ -384,8 +402,8 @@ dynamoe_status dynamoe_model_forward_tokens(dynamoe_model *model, const int32_t 
                                             float *logits, size_t logits_count);
 
 /*
- * Targets of T rows: `classes` [T] (0 to C - 1; -1: the row is ignored and not counted) for classification and language_model,
- * `values` [T, C] for regression; the other is NULL with count 0.
+ * Targets of T rows: `classes` [T] (0 to C - 1; -1: the row is ignored and not counted) for classification and
+ * language_model, `values` [T, C] for regression; the other is NULL with count 0.
  */
 typedef struct dynamoe_targets {
   const int32_t *classes;
@@ -395,23 +413,27 @@ typedef struct dynamoe_targets {
 } dynamoe_targets;
 
 /*
- * Task loss and weighted auxiliary losses of the latest training forward. All rows ignored: the task loss is 0. Changes nothing.
- * Returns DYNAMOE_OK, _ARGUMENT, _STATE (no training forward since creation or the last backward), _FAILED (not finite).
+ * Task loss and weighted auxiliary losses of the latest training forward. All rows ignored: the task loss is 0.
+ * Changes nothing.
+ * Returns DYNAMOE_OK, _ARGUMENT, _STATE (no training forward since creation or the last backward), _FAILED (not
+ * finite).
  */
 dynamoe_status dynamoe_model_loss(dynamoe_model *model, const dynamoe_targets *targets, dynamoe_losses *losses);
 
 /*
- * balance, z, entropy, sparsity of each layer of the latest training forward, without their coefficients: values [L, 4], count >= 4 L.
+ * balance, z, entropy, sparsity of each layer of the latest training forward, without their coefficients: values
+ * [L, 4], count >= 4 L.
  * Returns DYNAMOE_OK, _ARGUMENT, _STATE (no training forward since creation).
  */
 dynamoe_status dynamoe_model_auxiliary_losses(dynamoe_model *model, double *values, size_t count);
 
 /*
  * Add the gradients of the total loss of the latest training forward to the gradients. _backward: from targets.
- * _backward_output: from output_gradient [T, C] = dLoss/dlogits, to which the weighted auxiliary gradients are added.
- * input_gradient [T, inputs] (overwritten, input_gradient_count >= T * inputs) or NULL; it must be NULL for token input.
- * Returns DYNAMOE_OK, _ARGUMENT, _STATE (no training forward since creation or the last backward), _MEMORY. After a failure the
- * forward still waits for its backward.
+ * _backward_output: from output_gradient [T, C] = dLoss/dlogits, to which the weighted auxiliary gradients are
+ * added. input_gradient [T, inputs] (overwritten, input_gradient_count >= T * inputs) or NULL; it must be NULL
+ * for token input.
+ * Returns DYNAMOE_OK, _ARGUMENT, _STATE (no training forward since creation or the last backward), _MEMORY.
+ * After a failure the forward still waits for its backward.
  */
 dynamoe_status dynamoe_model_backward(dynamoe_model *model, const dynamoe_targets *targets, float *input_gradient,
                                       size_t input_gradient_count);
@@ -419,8 +441,8 @@ dynamoe_status dynamoe_model_backward_output(dynamoe_model *model, const float *
                                              float *input_gradient, size_t input_gradient_count);
 
 /*
- * One optimizer step with the gradients as they are; they stay. lr: NaN for the configured learning rate of this step, otherwise the
- * rate, finite and >= 0.
+ * One optimizer step with the gradients as they are; they stay. lr: NaN for the configured learning rate of this
+ * step, otherwise the rate, finite and >= 0.
  * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED (a gradient is not finite: see STATE AFTER A FAILURE).
  */
 dynamoe_status dynamoe_model_step(dynamoe_model *model, double lr);
@@ -429,11 +451,12 @@ dynamoe_status dynamoe_model_step(dynamoe_model *model, double lr);
 dynamoe_status dynamoe_model_zero_gradients(dynamoe_model *model);
 
 /*
- * zero_gradients, forward, loss, backward and step in one. x or ids and T = rows >= 1 as in forward, targets of the same T.
- * sample_weight [T], >= 0 and not all 0, or NULL: the task loss is then sum(w * loss) / sum(w); routing ignores it. losses (of the
- * batch before the step) may be NULL. Leaves the gradients unspecified. After the largest T seen so far no memory is allocated.
- * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED (logits or loss not finite: nothing changed; a gradient not finite: see STATE AFTER
- * A FAILURE).
+ * zero_gradients, forward, loss, backward and step in one. x or ids and T = rows >= 1 as in forward, targets of
+ * the same T. sample_weight [T], >= 0 and not all 0, or NULL: the task loss is then sum(w * loss) / sum(w);
+ * routing ignores it. losses (of the batch before the step) may be NULL. Leaves the gradients unspecified. After
+ * the largest T seen so far no memory is allocated.
+ * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED (logits or loss not finite: nothing changed; a gradient not
+ * finite: see STATE AFTER A FAILURE).
  */
 dynamoe_status dynamoe_model_train_batch(dynamoe_model *model, const float *x, size_t x_count, size_t rows,
                                          const dynamoe_targets *targets, const float *sample_weight, size_t weight_count,
@@ -443,8 +466,8 @@ dynamoe_status dynamoe_model_train_batch_tokens(dynamoe_model *model, const int3
                                                 dynamoe_losses *losses);
 
 /*
- * Evaluation of any number of rows (T = 0 too) against targets. mean_k: the mean K of these rows in each layer, [L] or NULL.
- * Changes nothing but the statistics. Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED.
+ * Evaluation of any number of rows (T = 0 too) against targets. mean_k: the mean K of these rows in each layer,
+ * [L] or NULL. Changes nothing but the statistics. Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED.
  */
 dynamoe_status dynamoe_model_evaluate(dynamoe_model *model, const float *x, size_t x_count, size_t rows,
                                       const dynamoe_targets *targets, dynamoe_evaluation *evaluation, double *mean_k,
@@ -454,9 +477,10 @@ dynamoe_status dynamoe_model_evaluate_tokens(dynamoe_model *model, const int32_t
                                              size_t mean_k_count);
 
 /*
- * Set the stored thresholds, layer by layer (each on the output of its calibrated predecessor), so that x routes with the mean K of
- * target_active [target_count], 1 for all layers or L. Only for layers of kind threshold and expert_threshold: a model with any other
- * kind is refused. Allowed: min_active to min(N, max_active). T >= 1. Later training moves the thresholds on.
+ * Set the stored thresholds, layer by layer (each on the output of its calibrated predecessor), so that x routes
+ * with the mean K of target_active [target_count], 1 for all layers or L. Only for layers of kind threshold and
+ * expert_threshold: a model with any other kind is refused. Allowed: min_active to min(N, max_active). T >= 1.
+ * Later training moves the thresholds on.
  * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED.
  */
 dynamoe_status dynamoe_model_calibrate(dynamoe_model *model, const float *x, size_t x_count, size_t rows,
@@ -465,8 +489,8 @@ dynamoe_status dynamoe_model_calibrate_tokens(dynamoe_model *model, const int32_
                                               const double *target_active, size_t target_count);
 
 /*
- * Parameter `index` (0 to tensor_count - 1) or buffer `index` (0 to buffer_count - 1) of dynamoe_info, in file order. The pointers
- * stay the same and valid until the handle is freed, and show the values of the moment.
+ * Parameter `index` (0 to tensor_count - 1) or buffer `index` (0 to buffer_count - 1) of dynamoe_info, in file
+ * order. The pointers stay the same and valid until the handle is freed, and show the values of the moment.
  * Returns DYNAMOE_OK, _ARGUMENT.
  */
 dynamoe_status dynamoe_model_parameter(dynamoe_model *model, size_t index, dynamoe_tensor *tensor);
@@ -480,9 +504,10 @@ dynamoe_status dynamoe_model_parameter_set(dynamoe_model *model, const char *nam
 dynamoe_status dynamoe_model_buffer_set(dynamoe_model *model, const char *name, const float *values, size_t count);
 
 /*
- * Statistics of layer `layer` (0 to L - 1). Each array may be NULL with count 0; otherwise its count is at least that of the shape:
- * k_histogram [N + 1] (rows with K = 0 ... N), expert_rows [N], mean_weight [N] (mean gate weight over the expert's rows, 0 without
- * rows), coactivation [N, N] (rows that activate both; the diagonal repeats expert_rows).
+ * Statistics of layer `layer` (0 to L - 1). Each array may be NULL with count 0; otherwise its count is at least
+ * that of the shape: k_histogram [N + 1] (rows with K = 0 ... N), expert_rows [N], mean_weight [N] (mean gate
+ * weight over the expert's rows, 0 without rows), coactivation [N, N] (rows that activate both; the diagonal
+ * repeats expert_rows).
  * Returns DYNAMOE_OK, _ARGUMENT. _reset sets all statistics of all layers to 0.
  */
 dynamoe_status dynamoe_model_routing_statistics(dynamoe_model *model, size_t layer, dynamoe_routing_statistics *statistics,
@@ -492,8 +517,8 @@ dynamoe_status dynamoe_model_routing_statistics(dynamoe_model *model, size_t lay
 dynamoe_status dynamoe_model_routing_reset(dynamoe_model *model);
 
 /*
- * T of the latest forward (0 before any), and its routing in layer `layer`: active [T, N] of 0 and 1, weights [T, N], 0 where not
- * active; either may be NULL with count 0, otherwise the count is at least T * N.
+ * T of the latest forward (0 before any), and its routing in layer `layer`: active [T, N] of 0 and 1, weights
+ * [T, N], 0 where not active; either may be NULL with count 0, otherwise the count is at least T * N.
  * Returns DYNAMOE_OK, _ARGUMENT; _last_routing also _STATE (no forward yet).
  */
 dynamoe_status dynamoe_model_last_rows(dynamoe_model *model, size_t *rows);
@@ -501,10 +526,11 @@ dynamoe_status dynamoe_model_last_routing(dynamoe_model *model, size_t layer, ui
                                           float *weights, size_t weights_count);
 
 /*
- * One safetensors file: parameters, buffers, configuration, optimizer and random state; not gradients, a pending backward and
- * statistics. Training that goes on from the file gives the same bits as training that never stopped.
- * _save writes beside `path` and renames, so an interrupted save leaves the old file whole. _load refuses truncated, damaged and
- * foreign files with the reason, also the file of a layer; *out is NULL after a failure.
+ * One safetensors file: parameters, buffers, configuration, optimizer and random state; not gradients, a pending
+ * backward and statistics. Training that goes on from the file gives the same bits as training that never
+ * stopped. _save writes beside `path` and renames, so an interrupted save leaves the old file whole. _load
+ * refuses truncated, damaged and foreign files with the reason, also the file of a layer; *out is NULL after a
+ * failure.
  * Returns DYNAMOE_OK, _ARGUMENT (path), _FILE, _MEMORY; _load also _FORMAT, _BACKEND.
  */
 dynamoe_status dynamoe_model_save(dynamoe_model *model, const char *path);
@@ -513,9 +539,9 @@ dynamoe_status dynamoe_model_load(const char *path, dynamoe_model **out);
 /* ------------------------------------------------------------------------------------------------ layer */
 
 /*
- * A single layer to drive by hand: y = MoE(x), inputs and outputs [T, D]. The functions mean what they mean for a model, return the
- * same codes and leave the same state; parameter names have no "layers.0.". The auxiliary losses of its configuration count,
- * though it has no task.
+ * A single layer to drive by hand: y = MoE(x), inputs and outputs [T, D]. The functions mean what they mean for
+ * a model, return the same codes and leave the same state; parameter names have no "layers.0.". The auxiliary
+ * losses of its configuration count, though it has no task.
  */
 typedef struct dynamoe_layer_s dynamoe_layer;
 
@@ -535,7 +561,10 @@ dynamoe_status dynamoe_layer_losses(dynamoe_layer *layer, dynamoe_losses *losses
 /* Unscaled: values [1, 4], count >= 4. */
 dynamoe_status dynamoe_layer_auxiliary_losses(dynamoe_layer *layer, double *values, size_t count);
 
-/* From output_gradient [T, D] = dLoss/dy, to which the weighted auxiliary gradients are added. input_gradient [T, D] or NULL. */
+/*
+ * From output_gradient [T, D] = dLoss/dy, to which the weighted auxiliary gradients are added. input_gradient
+ * [T, D] or NULL.
+ */
 dynamoe_status dynamoe_layer_backward(dynamoe_layer *layer, const float *output_gradient, size_t output_gradient_count,
                                       float *input_gradient, size_t input_gradient_count);
 dynamoe_status dynamoe_layer_step(dynamoe_layer *layer, double lr);
