@@ -191,7 +191,8 @@ private func checkedBase<Element>(
   return pointer
 }
 
-private func checkAlignment(
+/// Throws when the address is none that the processor reads the type at.
+func checkAlignment(
   _ name: String, _ pointer: UnsafeRawPointer, _ alignment: Int
 ) throws(DynaMoEError) {
   guard UInt(bitPattern: pointer) % UInt(alignment) == 0 else {

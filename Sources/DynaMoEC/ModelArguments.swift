@@ -103,6 +103,8 @@ func engineTargets(
   guard let pointer else {
     throw .argument("targets is NULL, allowed: classes or values of every row")
   }
+  try checkAlignment(
+    "targets", UnsafeRawPointer(pointer), MemoryLayout<dynamoe_targets>.alignment)
   let targets = pointer.pointee
   switch model.configuration.task {
   case .classification, .languageModel:

@@ -38,10 +38,7 @@ private func check(
 private func declaredSize<Struct: SizedStruct>(
   _ name: String, _ pointer: UnsafePointer<Struct>
 ) throws(DynaMoEError) -> Int {
-  guard UInt(bitPattern: pointer) % UInt(MemoryLayout<Struct>.alignment) == 0 else {
-    throw .argument(
-      "\(name) is misaligned, allowed: an address that \(MemoryLayout<Struct>.alignment) divides")
-  }
+  try checkAlignment(name, UnsafeRawPointer(pointer), MemoryLayout<Struct>.alignment)
   let size = Int(UnsafeRawPointer(pointer).load(as: UInt32.self))
   try check("\(name).struct_size", size, firstSize: Struct.firstSize)
   return size
