@@ -37,8 +37,13 @@ let package = Package(
       name: "DynaMoEC",
       dependencies: ["DynaMoE", "CDynaMoE"],
       linkerSettings: [
+        // lld, because gold leaves names that the version script hides in the dynamic symbol table. nodelete, because
+        // dlclose must not take the code away from under the worker threads.
         .unsafeFlags([
-          "-Xlinker", "--version-script=\(include)/exports.map", "-Xlinker", "-soname=libdynamoe.so.0",
+          "-use-ld=lld",
+          "-Xlinker", "--version-script=\(include)/exports.map",
+          "-Xlinker", "-soname=libdynamoe.so.0",
+          "-Xlinker", "-z", "-Xlinker", "nodelete",
         ])
       ]),
     .testTarget(

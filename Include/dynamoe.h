@@ -3,20 +3,58 @@
  *
  * The C interface of libdynamoe and the source of truth of its ABI. C11 and C++17.
  *
- * Letters: T rows (tokens), D width, N experts of a layer, L layers, C outputs, K active experts of a row.
- * All arrays are row-major and owned by the caller, who passes their length in elements.
+ *     dynamoe_router_config router;
+ *     dynamoe_router_config_init(&router, sizeof router);
+ *     router.kind = DYNAMOE_ROUTER_THRESHOLD;
+ *     router.target_active = 2;
  *
- * Status. Every function that can fail returns a dynamoe_status: DYNAMOE_OK or a negative code. The message of the latest
- * failure on the calling thread is dynamoe_last_error(): it names the argument, what came and what is allowed.
- * State after a failure. A failed call changes nothing: parameters, optimizer state, thresholds, random state and
- * statistics are as before. Output arrays may have been written in part. The one exception is DYNAMOE_ERROR_FAILED out of
- * a step, where a gradient became infinite behind a finite loss: the handle refuses further work until it is loaded again.
- * Structs. Those that start with struct_size grow at the end only. Configurations are filled by their _init; in a result struct the
- * caller sets struct_size to sizeof, and no more than that is written.
- * Handles. A handle is a number in the shape of a pointer and is never dereferenced: freed, foreign and mistyped handles
- * are refused with DYNAMOE_ERROR_HANDLE.
- * Threads. Distinct handles are independent. One handle serves one thread at a time: a second caller gets
- * DYNAMOE_ERROR_BUSY. The library runs its own worker threads (dynamoe_threads_set).
+ *     dynamoe_model_config config;
+ *     dynamoe_model_config_init(&config, sizeof config);
+ *     config.task = DYNAMOE_TASK_CLASSIFICATION;
+ *     config.inputs = 64, config.outputs = 10, config.width = 32;
+ *     config.experts = (const int64_t[]){8, 4}, config.layers = 2;
+ *     config.routers = &router, config.router_count = 1;
+ *
+ *     dynamoe_model *model;
+ *     dynamoe_model_create(&config, seed, &model);
+ *     dynamoe_model_train_batch(model, x, rows * 64, rows, &targets, NULL, 0, &losses);
+ *
+ * examples/c/train.c is a complete program, examples/c/layer.c drives a single layer by hand.
+ *
+ * LETTERS. T rows (tokens), D width, N experts of a layer, L layers, C outputs, K active experts of a row.
+ *
+ * ARRAYS are row-major, owned by the caller and aligned for their type; the caller passes their length in
+ * elements (never in bytes). Inputs must have exactly the stated length, outputs at least that. The arrays of
+ * one call must not overlap. Where nothing is to be read or written (T = 0, "or NULL") the pointer may be NULL
+ * and the length 0; NULL with another length is refused.
+ *
+ * NUMBERS. Every input, target, weight and gradient that comes in must be finite; NaN and infinity are refused.
+ *
+ * STRINGS are UTF-8 and end with a NUL unless a length is passed. A path has at most 4095 bytes.
+ *
+ * STATUS. Every function that can fail returns a dynamoe_status: DYNAMOE_OK or a negative code. The message of
+ * the latest failure on the calling thread is dynamoe_last_error(): it names the argument, what came and what is
+ * allowed. Besides the codes that a function lists, every function that takes a handle can return _HANDLE and
+ * _BUSY, and every function but the getters _ARGUMENT for a NULL where none is allowed.
+ *
+ * STATE AFTER A FAILURE. A failed call changes nothing: parameters, optimizer state, thresholds, random state
+ * and statistics are as before. Output arrays may have been written in part; result structs are written on
+ * success only. The one exception is DYNAMOE_ERROR_FAILED out of a step, where a gradient became infinite behind
+ * a finite loss: the handle then refuses further work with DYNAMOE_ERROR_FAILED until it is freed and loaded
+ * again.
+ *
+ * STRUCTS that start with struct_size grow at the end only. Configurations are filled by their _init, which also
+ * sets struct_size; in a result struct the caller sets struct_size to sizeof, and no more than that is written.
+ * A size below that of the struct's first version, or above 4096, is refused; of a larger one only the fields
+ * known to the library in use are read or written. Fields named `reserved` stay 0.
+ *
+ * HANDLES. A handle is a number in the shape of a pointer and is never dereferenced: NULL, freed, foreign and
+ * mistyped handles are refused with DYNAMOE_ERROR_HANDLE. At most 1048576 handles live at a time.
+ *
+ * THREADS. Distinct handles are independent. One handle serves one thread at a time: a second caller gets
+ * DYNAMOE_ERROR_BUSY, at once and without waiting, from _free too. The library runs worker threads of its own
+ * (dynamoe_threads_set). The results of one seed have the same bits for any number of threads. The library
+ * cannot be unloaded: dlclose leaves it in place.
  */
 #ifndef DYNAMOE_H
 #define DYNAMOE_H
@@ -30,6 +68,7 @@ extern "C" {
 
 /* ------------------------------------------------------------------------------------------------ library */
 
+#define DYNAMOE_VERSION "0.1.0"
 #define DYNAMOE_ABI_VERSION 1
 
 typedef int32_t dynamoe_status;
@@ -47,31 +86,55 @@ enum {
   DYNAMOE_ERROR_BACKEND = -9   /* the chosen kernels are absent on this machine */
 };
 
-/* "0.1.0": the version of the library, a static string. */
+/* The version of the library in use, such as "0.1.0" (DYNAMOE_VERSION is that of the header). A static string. */
 const char *dynamoe_version(void);
 
-/* The ABI of the library in use; equal to DYNAMOE_ABI_VERSION of the header it was built with. */
+/* The ABI of the library in use. A program built with a header of another DYNAMOE_ABI_VERSION must not go on. */
 uint32_t dynamoe_abi_version(void);
 
-/* Which kernels, threads and processor features are in use, as a JSON object. Valid on this thread until its next call. */
+/*
+ * What is in use, as a JSON object: "version", "abi", "kernels" ("v4", "v3", "baseline", "reference",
+ * "openblas", or null with "kernels_error" when the kernels that DYNAMOE_KERNELS names are absent), "threads",
+ * "processor_features". Valid on this thread until its next call of this function.
+ */
 const char *dynamoe_build_info(void);
 
-/* The message of the latest failed call of this thread, "" before any. Valid on this thread until its next failed call. */
+/*
+ * The message of the latest failed call of this thread, "" before any. A call that succeeds leaves it. Valid on
+ * this thread until its next failed call.
+ */
 const char *dynamoe_last_error(void);
 
-/* Worker threads of the library, 1 to 256. Default: DYNAMOE_THREADS, else the processors available to the process.
- * Results do not depend on it. */
+/* The name of a status, such as "DYNAMOE_ERROR_ARGUMENT", or "unknown status". A static string. */
+const char *dynamoe_status_name(dynamoe_status status);
+
+/*
+ * Worker threads of the library, 1 to 256, for all handles. Default: the environment's DYNAMOE_THREADS, else the
+ * processors available to the process. Results do not depend on it. _set returns DYNAMOE_OK or _ARGUMENT; after
+ * a failure the count is as before. _get cannot fail.
+ */
 dynamoe_status dynamoe_threads_set(int32_t count);
 int32_t dynamoe_threads_get(void);
 
 /* ------------------------------------------------------------------------------------------------ schedule */
 
 /*
- * Experts per layer: counts[l] = minimum + round((maximum - minimum) * s(l / (layers - 1))), s by `name`: "uniform",
- * "descending", "ascending", "pyramid", "valley", "wave", "inverse_wave". `cycles` (> 0, usually 2) is of the waves.
- * `total` 0: as the formula says; otherwise the same shape scaled so that the counts sum to `total` >= layers exactly.
- * counts [capacity], capacity >= layers.
- * Returns DYNAMOE_OK or DYNAMOE_ERROR_ARGUMENT.
+ * Experts per layer: counts[l] = minimum + round((maximum - minimum) * s(t)), t = l / (layers - 1), or 0 for one
+ * layer.
+ *
+ *     name              s(t)
+ *     "uniform"         1
+ *     "descending"      1 - t
+ *     "ascending"       t
+ *     "pyramid"         1 - |2t - 1|
+ *     "valley"          |2t - 1|
+ *     "wave"            (1 + cos(2 pi cycles t)) / 2
+ *     "inverse_wave"    1 - wave
+ *
+ * Halves round up. 1 <= minimum <= maximum; `cycles` > 0 (usually 2) matters to the waves only. `total` 0: as
+ * the formula says; otherwise the same shape scaled so that the counts sum to `total` >= layers exactly. 1 <=
+ * layers <= 65536. counts [layers], capacity >= layers; elements beyond `layers` are not touched.
+ * Returns DYNAMOE_OK or _ARGUMENT; after a failure counts is untouched.
  */
 dynamoe_status dynamoe_schedule_counts(const char *name, int64_t layers, int64_t minimum, int64_t maximum, double cycles,
                                        int64_t total, int64_t *counts, size_t capacity);
@@ -91,27 +154,32 @@ enum {
 
 enum { DYNAMOE_NORM_NONE = 0, DYNAMOE_NORM_LAYER = 1, DYNAMOE_NORM_RMS = 2 };
 
+/* How a layer chooses the active experts of a row from the router's scores. */
 enum {
-  DYNAMOE_ROUTER_PERCENTILE = 0,
-  DYNAMOE_ROUTER_THRESHOLD = 1,
-  DYNAMOE_ROUTER_EXPERT_THRESHOLD = 2,
-  DYNAMOE_ROUTER_TOP_K = 3,
-  DYNAMOE_ROUTER_TOP_P = 4,
-  DYNAMOE_ROUTER_TOP_ANY = 5,
-  DYNAMOE_ROUTER_RELU = 6,
-  DYNAMOE_ROUTER_DENSE = 7
+  DYNAMOE_ROUTER_PERCENTILE = 0,       /* scores above the row's own quantile: K is the same for every row */
+  DYNAMOE_ROUTER_THRESHOLD = 1,        /* scores above one threshold per layer, which follows the batches: K varies */
+  DYNAMOE_ROUTER_EXPERT_THRESHOLD = 2, /* one threshold per expert: balanced load */
+  DYNAMOE_ROUTER_TOP_K = 3,            /* the k best */
+  DYNAMOE_ROUTER_TOP_P = 4,            /* the fewest whose scores add up to p */
+  DYNAMOE_ROUTER_TOP_ANY = 5,          /* cosine similarity above a learned threshold per expert */
+  DYNAMOE_ROUTER_RELU = 6,             /* positive logits, which are the weights */
+  DYNAMOE_ROUTER_DENSE = 7             /* all */
 };
 
+/* How the scores of the active experts become their weights. */
 enum {
   DYNAMOE_GATE_DEFAULT = 0, /* by kind: percentile softmax, top_k and dense normalized, the others raw */
-  DYNAMOE_GATE_SOFTMAX = 1,
-  DYNAMOE_GATE_NORMALIZED = 2,
-  DYNAMOE_GATE_RAW = 3
+  DYNAMOE_GATE_SOFTMAX = 1, /* softmax of the scores over the active */
+  DYNAMOE_GATE_NORMALIZED = 2, /* scores over their sum */
+  DYNAMOE_GATE_RAW = 3         /* scores */
 };
 
 enum { DYNAMOE_OPTIMIZER_ADAMW = 0, DYNAMOE_OPTIMIZER_SGD = 1 };
 
-/* A schedule inside a configuration. name NULL: not used. */
+/*
+ * A schedule inside a configuration; the fields are the arguments of dynamoe_schedule_counts. name NULL: not
+ * used, and then the other fields must be as _init left them (minimum 1, maximum 0, cycles 2, total 0).
+ */
 typedef struct dynamoe_schedule_config {
   const char *name;
   int64_t minimum;
@@ -121,96 +189,105 @@ typedef struct dynamoe_schedule_config {
 } dynamoe_schedule_config;
 
 /*
- * One router. A setting that the chosen kind does not use must be left as _init left it. NaN (numbers) and -1 (integers) mean
- * "the default of the kind" where a default is not printed.
+ * One router. _init sets kind to -1, which is refused: choose one. A setting that the chosen kind does not use
+ * must be left as _init left it: NaN (numbers) and -1 (integers) mean "the default of the kind".
  */
 typedef struct dynamoe_router_config {
   uint32_t struct_size;
-  int32_t kind;
-  int32_t gate;
+  int32_t kind;         /* DYNAMOE_ROUTER_...; required */
+  int32_t gate;         /* DYNAMOE_GATE_DEFAULT; top_any and relu take no other */
   int32_t reserved;
-  double temperature;   /* NaN: 1 */
-  double noise;         /* NaN: 0; standard deviation of the training noise on the scores */
-  int64_t min_active;   /* -1: 1; above N counts as N */
-  int64_t max_active;   /* -1: no bound */
-  double balance_rate;  /* NaN: 0; loss-free balancing */
-  double percentile;    /* NaN: 0.5 */
-  double target_active; /* NaN: none; mean K aimed at */
+  double temperature;   /* NaN: 1; > 0; not top_any */
+  double noise;         /* NaN: 0; >= 0; standard deviation of the training noise on the scores; not top_any, relu */
+  int64_t min_active;   /* -1: 1; >= 0; above N counts as N */
+  int64_t max_active;   /* -1: no bound; >= 1 and >= min_active */
+  double balance_rate;  /* NaN: 0; >= 0; loss-free balancing; percentile, threshold, top_k, top_p only */
+  double percentile;    /* NaN: 0.5; 0 to 1; percentile only */
+  double target_active; /* NaN: none; > 0; mean K aimed at; threshold, expert_threshold (required), relu, top_p */
   const double *target_active_layers; /* NULL, or [L] in place of target_active */
   size_t target_active_layer_count;
-  double momentum;      /* NaN: 0.9; of the stored thresholds */
-  int64_t k;            /* -1: none */
-  double p;             /* NaN: 0.4 */
-  double scale;         /* NaN: 1 */
+  double momentum;      /* NaN: 0.9; 0 <= momentum < 1; of the stored thresholds; threshold, expert_threshold only */
+  int64_t k;            /* -1: none; >= 1; top_k only, which requires it; above N counts as N */
+  double p;             /* NaN: 0.4; 0 < p <= 1; top_p only */
+  double scale;         /* NaN: 1; > 0; top_any only */
 } dynamoe_router_config;
 
+/* Coefficients of the auxiliary losses; negative ones are allowed but for sparsity. */
 typedef struct dynamoe_losses_config {
   uint32_t struct_size;
   uint32_t reserved;
-  double balance, z, entropy; /* coefficients, default 0 */
-  double sparsity;            /* default 1e-8: first coefficient of relu layers with target_active */
+  double balance, z, entropy; /* 0 */
+  double sparsity;            /* 1e-8; >= 0: first coefficient of relu layers with target_active; 0: off */
 } dynamoe_losses_config;
 
-/* A setting that the chosen kind does not use must be left as _init left it (NaN, -1). */
+/* An optimizer. A setting that the chosen kind does not use must be left as _init left it (NaN, -1). */
 typedef struct dynamoe_optimizer_config {
   uint32_t struct_size;
-  int32_t kind;
-  double lr;           /* 0.001 */
-  double beta1, beta2; /* NaN: 0.9, 0.999; adamw */
-  double eps;          /* NaN: 1e-8; adamw */
-  double momentum;     /* NaN: 0; sgd */
-  int32_t nesterov;    /* -1: false; sgd */
-  int32_t decay_all;   /* 0 */
-  double weight_decay; /* NaN: adamw 0.01, sgd 0 */
-  double clip;         /* NaN: none; largest global gradient norm */
-  int64_t warmup;      /* 0 */
-  int64_t total;       /* -1: none; last step of the cosine */
-  double floor;        /* 0 */
+  int32_t kind;        /* DYNAMOE_OPTIMIZER_ADAMW */
+  double lr;           /* 0.001; >= 0 */
+  double beta1, beta2; /* NaN: 0.9, 0.999; 0 <= beta < 1; adamw only */
+  double eps;          /* NaN: 1e-8; > 0; adamw only */
+  double momentum;     /* NaN: 0; 0 <= momentum < 1; sgd only */
+  int32_t nesterov;    /* -1: false; 0 or 1; sgd with momentum only */
+  int32_t decay_all;   /* 0; 1: biases, norms and gates decay too */
+  double weight_decay; /* NaN: adamw 0.01 (decoupled), sgd 0 (L2); >= 0 */
+  double clip;         /* NaN: none; > 0; largest global gradient norm */
+  int64_t warmup;      /* 0; steps of linear warm-up */
+  int64_t total;       /* -1: none, constant after warm-up; > warmup: last step of the cosine */
+  double floor;        /* 0; 0 to 1: last learning rate as a share of lr */
 } dynamoe_optimizer_config;
 
-/* A network. _init leaves task, inputs or vocabulary, outputs, width, experts and routers to be filled in. */
+/*
+ * A network: input projection or embedding, L layers h = residual * h + MoE(norm(h)), norm, head. _init leaves
+ * task (as -1), inputs or vocabulary, outputs, width, experts and routers to be filled in. What the pointers
+ * point at is copied by _create.
+ */
 typedef struct dynamoe_model_config {
   uint32_t struct_size;
-  int32_t task;
-  int64_t inputs;     /* features per row, or 0 */
-  int64_t vocabulary; /* rows are token ids, or 0 */
-  int64_t outputs;    /* 0 with DYNAMOE_TASK_LANGUAGE_MODEL: vocabulary */
-  int64_t width;
-  const int64_t *experts; /* [layers], or NULL: expert_schedule over `layers` */
-  size_t layers;
+  int32_t task;       /* DYNAMOE_TASK_...; required */
+  int64_t inputs;     /* 0; features per row, or 0 with vocabulary */
+  int64_t vocabulary; /* 0; rows are token ids 0 ... vocabulary - 1, or 0 with inputs */
+  int64_t outputs;    /* 0; classes or values per row; 0 with DYNAMOE_TASK_LANGUAGE_MODEL: vocabulary */
+  int64_t width;      /* 0; D, required */
+  const int64_t *experts; /* NULL; [layers], or NULL with expert_schedule over `layers` */
+  size_t layers;          /* 0; required, 1 to 65536 */
   dynamoe_schedule_config expert_schedule;
-  const int64_t *hidden;  /* [hidden_count]: one for all layers, or one per layer; NULL: 4 * width, or hidden_schedule */
-  size_t hidden_count;
+  const int64_t *hidden;  /* NULL: 4 * width, or hidden_schedule; else [hidden_count] */
+  size_t hidden_count;    /* 0; 1 (for all layers) or layers */
   dynamoe_schedule_config hidden_schedule;
-  int64_t shared_experts;
-  int32_t activation;
-  int32_t norm;
-  int32_t bias;
-  int32_t residual;
-  int32_t tied_embedding;
+  int64_t shared_experts; /* 0; in every layer, active for every row */
+  int32_t activation;     /* DYNAMOE_ACTIVATION_GELU */
+  int32_t norm;           /* DYNAMOE_NORM_LAYER */
+  int32_t bias;           /* 1; input, head and experts have biases */
+  int32_t residual;       /* 1 */
+  int32_t tied_embedding; /* 0; 1: the head is the embedding, DYNAMOE_TASK_LANGUAGE_MODEL only */
   int32_t reserved;
-  const dynamoe_router_config *routers; /* [router_count]: one for all layers, or one per layer */
-  size_t router_count;
+  const dynamoe_router_config *routers; /* NULL; required: an array with one struct_size throughout */
+  size_t router_count;                  /* 0; 1 (for all layers) or layers */
   const dynamoe_losses_config *losses;       /* NULL: defaults */
   const dynamoe_optimizer_config *optimizer; /* NULL: defaults */
 } dynamoe_model_config;
 
-/* A single layer without norm and residual. */
+/* A single layer without norm and residual. _init leaves width, experts and router to be filled in. */
 typedef struct dynamoe_layer_config {
   uint32_t struct_size;
-  int32_t activation;
-  int64_t width;
-  int64_t experts;
-  int64_t hidden; /* 0: 4 * width */
-  int64_t shared_experts;
-  int32_t bias;
+  int32_t activation;     /* DYNAMOE_ACTIVATION_GELU */
+  int64_t width;          /* 0; D, required */
+  int64_t experts;        /* 0; N, required */
+  int64_t hidden;         /* 0: 4 * width */
+  int64_t shared_experts; /* 0 */
+  int32_t bias;           /* 1 */
   int32_t reserved;
-  const dynamoe_router_config *router;
+  const dynamoe_router_config *router;       /* NULL; required */
   const dynamoe_losses_config *losses;       /* NULL: defaults */
   const dynamoe_optimizer_config *optimizer; /* NULL: defaults */
 } dynamoe_layer_config;
 
-/* Fill *config with defaults. `size` is sizeof *config as the caller was compiled: older callers stay valid. */
+/*
+ * Fill *config with the defaults printed above. `size` is sizeof *config as the caller was compiled: older
+ * callers stay valid, and of a newer caller's struct only the fields known here are written.
+ * Returns DYNAMOE_OK, or _ARGUMENT (config is NULL, size out of range: *config is untouched).
+ */
 dynamoe_status dynamoe_router_config_init(dynamoe_router_config *config, size_t size);
 dynamoe_status dynamoe_losses_config_init(dynamoe_losses_config *config, size_t size);
 dynamoe_status dynamoe_optimizer_config_init(dynamoe_optimizer_config *config, size_t size);
@@ -222,45 +299,50 @@ dynamoe_status dynamoe_layer_config_init(dynamoe_layer_config *config, size_t si
 /* A parameter or buffer, borrowed until the model or layer is freed. */
 typedef struct dynamoe_tensor {
   uint32_t struct_size;
-  uint32_t rank;
-  const char *name;
-  int64_t shape[4];
-  size_t count;
+  uint32_t rank;     /* 1 to 4 */
+  const char *name;  /* such as "layers.0.experts.up.weight" */
+  int64_t shape[4];  /* of these `rank`, outermost first; the rest is 0 */
+  size_t count;      /* elements: the product of the shape */
   const float *data; /* read only: change values through _parameter_set */
-  float *gradient;   /* writable; NULL for buffers */
+  float *gradient;   /* [count], writable, a write before _step is used by it; NULL for buffers */
 } dynamoe_tensor;
 
+/* Losses of one batch. */
 typedef struct dynamoe_losses {
   uint32_t struct_size;
   uint32_t reserved;
-  double task;                        /* unweighted task loss */
-  double balance, z, entropy, sparsity; /* weighted, summed over layers */
-  double total;
+  double task;                          /* unweighted task loss: mean cross-entropy in nats, or mean squared error */
+  double balance, z, entropy, sparsity; /* times their coefficients, summed over layers */
+  double total;                         /* the sum of all: what is trained on */
 } dynamoe_losses;
 
 typedef struct dynamoe_info {
   uint32_t struct_size;
   int32_t task; /* -1 for a single layer */
-  int64_t inputs, vocabulary, outputs, width, layers;
+  int64_t inputs, vocabulary; /* one of the two is 0; a single layer: D, 0 */
+  int64_t outputs, width, layers; /* a single layer: D, D, 1 */
   int64_t parameter_count;        /* elements of all parameters */
   double active_parameter_count;  /* of these, in use for a row at the mean K so far (before any row: the target) */
   double flops_per_row;           /* forward, 2 per multiply-add, at the same mean K */
   int64_t optimizer_steps;
   int64_t training_forwards;
-  int64_t tensor_count, buffer_count;
+  int64_t tensor_count, buffer_count; /* for _parameter and _buffer */
 } dynamoe_info;
 
 typedef struct dynamoe_evaluation {
   uint32_t struct_size;
   uint32_t reserved;
-  double loss;
+  double loss;       /* task loss over the counted rows, 0 without any */
   double accuracy;   /* classification and language_model: share of counted rows, NaN otherwise */
-  double r2;         /* regression, NaN otherwise */
+  double r2;         /* regression: share of the variance explained, NaN otherwise */
   double perplexity; /* language_model: exp(loss), NaN otherwise */
   int64_t rows;      /* rows with a target that counts */
 } dynamoe_evaluation;
 
-/* Routing of one layer since the last reset; every forward of the handle counts, evaluation too. */
+/*
+ * Routing of one layer since the last reset; every forward of the handle counts, evaluation too. All 0 before
+ * any row.
+ */
 typedef struct dynamoe_routing_statistics {
   uint32_t struct_size;
   int32_t experts; /* N */
@@ -278,35 +360,51 @@ typedef struct dynamoe_routing_statistics {
 typedef struct dynamoe_model_s dynamoe_model;
 
 /*
- * Create a network with weights drawn from `seed`. From a struct, or from the JSON of docs/configuration.md (`length` bytes,
- * no final NUL needed). *out is NULL after a failure.
- * Returns DYNAMOE_OK, _ARGUMENT (the message names the key), _MEMORY, _BACKEND.
+ * Create a network with weights drawn from `seed`: the same seed and configuration give the same bits. From a
+ * struct, or from the JSON of docs/configuration.md (`length` bytes, at most 16777216, no final NUL needed).
+ * Returns DYNAMOE_OK, _ARGUMENT (the message names the key), _MEMORY, _BACKEND. After a failure *out is NULL.
  */
 dynamoe_status dynamoe_model_create(const dynamoe_model_config *config, uint64_t seed, dynamoe_model **out);
 dynamoe_status dynamoe_model_create_json(const char *json, size_t length, uint64_t seed, dynamoe_model **out);
 
-/* Free a model and everything borrowed from it. NULL is fine. _HANDLE when it is not a live model, _BUSY when in use. */
+/*
+ * Free a model and everything borrowed from it. NULL is fine.
+ * Returns DYNAMOE_OK, _HANDLE (not a live model), _BUSY (in use by another thread: it lives on).
+ */
 dynamoe_status dynamoe_model_free(dynamoe_model *model);
 
+/* Sizes and counters. Returns DYNAMOE_OK, _ARGUMENT. */
 dynamoe_status dynamoe_model_info(dynamoe_model *model, dynamoe_info *info);
 
-/* The resolved configuration as JSON. *length gets the length without NUL; the text and a NUL are written when capacity > *length,
- * otherwise nothing is (call with NULL, 0 to ask). */
+/*
+ * The resolved configuration as JSON: every default that the chosen kinds use is written out, and _create_json
+ * makes an equal network from it. *length gets the length in bytes without NUL. text [capacity], capacity >
+ * *length: the text and a NUL are written. NULL, 0: only *length is. Any other capacity: _ARGUMENT, *length is
+ * written, text is not.
+ * Returns DYNAMOE_OK, _ARGUMENT.
+ */
 dynamoe_status dynamoe_model_config_json(dynamoe_model *model, char *text, size_t capacity, size_t *length);
 
 /*
- * logits [T, C] of x [T, inputs] (or of ids [T]). x_count = T * inputs, logits_count >= T * C. logits may be NULL in training.
- * training != 0: keeps what backward needs, draws noise, moves stored thresholds; T >= 1. Evaluation: any T; a row's result has the
- * same bits whatever the batch it is in; nothing changes but the statistics, and a pending backward stays valid.
- * Returns DYNAMOE_OK, _ARGUMENT (shape, NaN or infinity, id out of range), _HANDLE, _MEMORY, _BUSY, _FAILED (logits not finite).
+ * logits [T, C] of x [T, inputs] (or of ids [T], 0 to vocabulary - 1). T = rows, x_count = T * inputs,
+ * logits_count >= T * C.
+ *
+ * training != 0: keeps what backward needs, draws noise, moves stored thresholds; T >= 1; logits may be NULL. A
+ * training forward replaces one that still waits for its backward. training == 0: a row's result has the same
+ * bits whatever the batch it is in; nothing changes but the statistics, and a pending backward stays valid. T =
+ * 0 is fine and does nothing.
+ * Returns DYNAMOE_OK, _ARGUMENT (shape, NaN or infinity, id out of range, a model of the other kind of input),
+ * _MEMORY, _FAILED (logits not finite).
  */
 dynamoe_status dynamoe_model_forward(dynamoe_model *model, const float *x, size_t x_count, size_t rows, int32_t training,
                                      float *logits, size_t logits_count);
 dynamoe_status dynamoe_model_forward_tokens(dynamoe_model *model, const int32_t *ids, size_t rows, int32_t training,
                                             float *logits, size_t logits_count);
 
-/* Targets of the latest training forward: `classes` [T] (-1: ignored) for classification and language_model, `values` [T, C] for
- * regression; the other is NULL. */
+/*
+ * Targets of T rows: `classes` [T] (0 to C - 1; -1: the row is ignored and not counted) for classification and
+ * language_model, `values` [T, C] for regression; the other is NULL with count 0.
+ */
 typedef struct dynamoe_targets {
   const int32_t *classes;
   size_t class_count;
@@ -314,30 +412,51 @@ typedef struct dynamoe_targets {
   size_t value_count;
 } dynamoe_targets;
 
-/* Task loss and weighted auxiliary losses of the latest training forward. Changes nothing. */
+/*
+ * Task loss and weighted auxiliary losses of the latest training forward. All rows ignored: the task loss is 0.
+ * Changes nothing.
+ * Returns DYNAMOE_OK, _ARGUMENT, _STATE (no training forward since creation or the last backward), _FAILED (not
+ * finite).
+ */
 dynamoe_status dynamoe_model_loss(dynamoe_model *model, const dynamoe_targets *targets, dynamoe_losses *losses);
 
-/* balance, z, entropy, sparsity of each layer of the latest training forward, unscaled: values [L, 4]. */
+/*
+ * balance, z, entropy, sparsity of each layer of the latest training forward, without their coefficients: values
+ * [L, 4], count >= 4 L.
+ * Returns DYNAMOE_OK, _ARGUMENT, _STATE (no training forward since creation).
+ */
 dynamoe_status dynamoe_model_auxiliary_losses(dynamoe_model *model, double *values, size_t count);
 
 /*
  * Add the gradients of the total loss of the latest training forward to the gradients. _backward: from targets.
- * _backward_output: from output_gradient [T, C] = dLoss/dlogits, to which the weighted auxiliary gradients are added.
- * input_gradient [T, inputs] or NULL; it must be NULL for token input.
- * Returns DYNAMOE_OK, _ARGUMENT, _HANDLE, _STATE (no training forward since creation or the last backward), _BUSY.
+ * _backward_output: from output_gradient [T, C] = dLoss/dlogits, to which the weighted auxiliary gradients are
+ * added. input_gradient [T, inputs] (overwritten, input_gradient_count >= T * inputs) or NULL; it must be NULL
+ * for token input.
+ * Returns DYNAMOE_OK, _ARGUMENT, _STATE (no training forward since creation or the last backward), _MEMORY.
+ * After a failure the forward still waits for its backward.
  */
 dynamoe_status dynamoe_model_backward(dynamoe_model *model, const dynamoe_targets *targets, float *input_gradient,
                                       size_t input_gradient_count);
 dynamoe_status dynamoe_model_backward_output(dynamoe_model *model, const float *output_gradient, size_t output_gradient_count,
                                              float *input_gradient, size_t input_gradient_count);
 
-/* One optimizer step with the gradients as they are. lr: NaN for the configured schedule, otherwise the rate of this step. */
+/*
+ * One optimizer step with the gradients as they are; they stay. lr: NaN for the configured learning rate of this
+ * step, otherwise the rate, finite and >= 0.
+ * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED (a gradient is not finite: see STATE AFTER A FAILURE).
+ */
 dynamoe_status dynamoe_model_step(dynamoe_model *model, double lr);
+
+/* Set all gradients to 0. Backward adds, so call it before each accumulation. A pending backward stays valid. */
 dynamoe_status dynamoe_model_zero_gradients(dynamoe_model *model);
 
 /*
- * zero_gradients, forward, loss, backward and step in one. x or ids as in forward. sample_weight [T] or NULL: the task loss is then
- * sum(w * loss) / sum(w); routing ignores it. losses may be NULL. Leaves the gradients unspecified.
+ * zero_gradients, forward, loss, backward and step in one. x or ids and T = rows >= 1 as in forward, targets of
+ * the same T. sample_weight [T], >= 0 and not all 0, or NULL: the task loss is then sum(w * loss) / sum(w);
+ * routing ignores it. losses (of the batch before the step) may be NULL. Leaves the gradients unspecified. After
+ * the largest T seen so far no memory is allocated.
+ * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED (logits or loss not finite: nothing changed; a gradient not
+ * finite: see STATE AFTER A FAILURE).
  */
 dynamoe_status dynamoe_model_train_batch(dynamoe_model *model, const float *x, size_t x_count, size_t rows,
                                          const dynamoe_targets *targets, const float *sample_weight, size_t weight_count,
@@ -346,7 +465,10 @@ dynamoe_status dynamoe_model_train_batch_tokens(dynamoe_model *model, const int3
                                                 const dynamoe_targets *targets, const float *sample_weight, size_t weight_count,
                                                 dynamoe_losses *losses);
 
-/* Evaluation of any number of rows against targets. mean_k [L] or NULL. */
+/*
+ * Evaluation of any number of rows (T = 0 too) against targets. mean_k: the mean K of these rows in each layer,
+ * [L] or NULL. Changes nothing but the statistics. Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED.
+ */
 dynamoe_status dynamoe_model_evaluate(dynamoe_model *model, const float *x, size_t x_count, size_t rows,
                                       const dynamoe_targets *targets, dynamoe_evaluation *evaluation, double *mean_k,
                                       size_t mean_k_count);
@@ -355,25 +477,38 @@ dynamoe_status dynamoe_model_evaluate_tokens(dynamoe_model *model, const int32_t
                                              size_t mean_k_count);
 
 /*
- * Set the stored thresholds, layer by layer, so that x routes with the mean K of target_active [1] or [L]. Only for layers of kind
- * threshold and expert_threshold: a model with any other kind is refused. Allowed: min_active to min(N, max_active).
+ * Set the stored thresholds, layer by layer (each on the output of its calibrated predecessor), so that x routes
+ * with the mean K of target_active [target_count], 1 for all layers or L. Only for layers of kind threshold and
+ * expert_threshold: a model with any other kind is refused. Allowed: min_active to min(N, max_active). T >= 1.
+ * Later training moves the thresholds on.
+ * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED.
  */
 dynamoe_status dynamoe_model_calibrate(dynamoe_model *model, const float *x, size_t x_count, size_t rows,
                                        const double *target_active, size_t target_count);
 dynamoe_status dynamoe_model_calibrate_tokens(dynamoe_model *model, const int32_t *ids, size_t rows,
                                               const double *target_active, size_t target_count);
 
-/* Parameters (index 0 ... tensor_count - 1) and buffers (0 ... buffer_count - 1) in file order. */
+/*
+ * Parameter `index` (0 to tensor_count - 1) or buffer `index` (0 to buffer_count - 1) of dynamoe_info, in file
+ * order. The pointers stay the same and valid until the handle is freed, and show the values of the moment.
+ * Returns DYNAMOE_OK, _ARGUMENT.
+ */
 dynamoe_status dynamoe_model_parameter(dynamoe_model *model, size_t index, dynamoe_tensor *tensor);
 dynamoe_status dynamoe_model_buffer(dynamoe_model *model, size_t index, dynamoe_tensor *tensor);
 
-/* Copy values in, in effect from the next call. _ARGUMENT: unknown name, wrong count, NaN or infinity. */
+/*
+ * Copy values [count] in, in effect from the next call. count is that of the tensor.
+ * Returns DYNAMOE_OK, _ARGUMENT (unknown name, wrong count, NaN or infinity).
+ */
 dynamoe_status dynamoe_model_parameter_set(dynamoe_model *model, const char *name, const float *values, size_t count);
 dynamoe_status dynamoe_model_buffer_set(dynamoe_model *model, const char *name, const float *values, size_t count);
 
 /*
- * Statistics of layer `layer`. Arrays may be NULL: k_histogram [N + 1], expert_rows [N], mean_weight [N] (mean gate weight over the
- * expert's rows), coactivation [N, N] (rows that activate both; the diagonal repeats expert_rows). capacity counts elements.
+ * Statistics of layer `layer` (0 to L - 1). Each array may be NULL with count 0; otherwise its count is at least
+ * that of the shape: k_histogram [N + 1] (rows with K = 0 ... N), expert_rows [N], mean_weight [N] (mean gate
+ * weight over the expert's rows, 0 without rows), coactivation [N, N] (rows that activate both; the diagonal
+ * repeats expert_rows).
+ * Returns DYNAMOE_OK, _ARGUMENT. _reset sets all statistics of all layers to 0.
  */
 dynamoe_status dynamoe_model_routing_statistics(dynamoe_model *model, size_t layer, dynamoe_routing_statistics *statistics,
                                                 int64_t *k_histogram, size_t k_histogram_count, int64_t *expert_rows,
@@ -381,22 +516,33 @@ dynamoe_status dynamoe_model_routing_statistics(dynamoe_model *model, size_t lay
                                                 int64_t *coactivation, size_t coactivation_count);
 dynamoe_status dynamoe_model_routing_reset(dynamoe_model *model);
 
-/* Rows of the latest forward, and its routing in layer `layer`: active [T, N] of 0 and 1, weights [T, N]; either may be NULL. */
+/*
+ * T of the latest forward (0 before any), and its routing in layer `layer`: active [T, N] of 0 and 1, weights
+ * [T, N], 0 where not active; either may be NULL with count 0, otherwise the count is at least T * N.
+ * Returns DYNAMOE_OK, _ARGUMENT; _last_routing also _STATE (no forward yet).
+ */
 dynamoe_status dynamoe_model_last_rows(dynamoe_model *model, size_t *rows);
 dynamoe_status dynamoe_model_last_routing(dynamoe_model *model, size_t layer, uint8_t *active, size_t active_count,
                                           float *weights, size_t weights_count);
 
 /*
- * One safetensors file: parameters, buffers, configuration, optimizer and random state. Written beside `path` and renamed, so an
- * interrupted save leaves the old file whole. _load refuses truncated, damaged and foreign files with the reason.
- * Returns DYNAMOE_OK, _ARGUMENT, _HANDLE, _FILE, _FORMAT, _MEMORY, _BUSY.
+ * One safetensors file: parameters, buffers, configuration, optimizer and random state; not gradients, a pending
+ * backward and statistics. Training that goes on from the file gives the same bits as training that never
+ * stopped. _save writes beside `path` and renames, so an interrupted save leaves the old file whole. _load
+ * refuses truncated, damaged and foreign files with the reason, also the file of a layer; *out is NULL after a
+ * failure.
+ * Returns DYNAMOE_OK, _ARGUMENT (path), _FILE, _MEMORY; _load also _FORMAT, _BACKEND.
  */
 dynamoe_status dynamoe_model_save(dynamoe_model *model, const char *path);
 dynamoe_status dynamoe_model_load(const char *path, dynamoe_model **out);
 
 /* ------------------------------------------------------------------------------------------------ layer */
 
-/* A single layer to drive by hand: y = MoE(x), inputs and outputs [T, width]. The functions mean what they mean for a model. */
+/*
+ * A single layer to drive by hand: y = MoE(x), inputs and outputs [T, D]. The functions mean what they mean for
+ * a model, return the same codes and leave the same state; parameter names have no "layers.0.". The auxiliary
+ * losses of its configuration count, though it has no task.
+ */
 typedef struct dynamoe_layer_s dynamoe_layer;
 
 dynamoe_status dynamoe_layer_create(const dynamoe_layer_config *config, uint64_t seed, dynamoe_layer **out);
@@ -404,11 +550,21 @@ dynamoe_status dynamoe_layer_create_json(const char *json, size_t length, uint64
 dynamoe_status dynamoe_layer_free(dynamoe_layer *layer);
 dynamoe_status dynamoe_layer_info(dynamoe_layer *layer, dynamoe_info *info);
 dynamoe_status dynamoe_layer_config_json(dynamoe_layer *layer, char *text, size_t capacity, size_t *length);
+
+/* y [T, D] of x [T, D]: x_count = T * D, y_count >= T * D. y is required, in training too. */
 dynamoe_status dynamoe_layer_forward(dynamoe_layer *layer, const float *x, size_t x_count, size_t rows, int32_t training,
                                      float *y, size_t y_count);
+
 /* The weighted auxiliary losses of the latest training forward; task is 0. */
 dynamoe_status dynamoe_layer_losses(dynamoe_layer *layer, dynamoe_losses *losses);
+
+/* Unscaled: values [1, 4], count >= 4. */
 dynamoe_status dynamoe_layer_auxiliary_losses(dynamoe_layer *layer, double *values, size_t count);
+
+/*
+ * From output_gradient [T, D] = dLoss/dy, to which the weighted auxiliary gradients are added. input_gradient
+ * [T, D] or NULL.
+ */
 dynamoe_status dynamoe_layer_backward(dynamoe_layer *layer, const float *output_gradient, size_t output_gradient_count,
                                       float *input_gradient, size_t input_gradient_count);
 dynamoe_status dynamoe_layer_step(dynamoe_layer *layer, double lr);
@@ -418,6 +574,8 @@ dynamoe_status dynamoe_layer_parameter(dynamoe_layer *layer, size_t index, dynam
 dynamoe_status dynamoe_layer_buffer(dynamoe_layer *layer, size_t index, dynamoe_tensor *tensor);
 dynamoe_status dynamoe_layer_parameter_set(dynamoe_layer *layer, const char *name, const float *values, size_t count);
 dynamoe_status dynamoe_layer_buffer_set(dynamoe_layer *layer, const char *name, const float *values, size_t count);
+
+/* Of the one layer there is: as for a model, without the index of the layer. */
 dynamoe_status dynamoe_layer_routing_statistics(dynamoe_layer *layer, dynamoe_routing_statistics *statistics,
                                                 int64_t *k_histogram, size_t k_histogram_count, int64_t *expert_rows,
                                                 size_t expert_rows_count, double *mean_weight, size_t mean_weight_count,

@@ -1,0 +1,151 @@
+import CDynaMoE
+import DynaMoE
+
+// What models and layers share: each entry of theirs is one line that names its kind.
+
+/// Makes a network and gives the caller its handle; *out is NULL until that has succeeded.
+func create<Network: Exported>(
+  _ out: UnsafeMutablePointer<OpaquePointer?>?,
+  _ make: () throws(DynaMoEError) -> Network
+) -> dynamoe_status {
+  guarded { () throws(DynaMoEError) in
+    let out = try required("out", out)
+    out.pointee = nil
+    out.pointee = try HandleTable.insert(make())
+  }
+}
+
+/// Ends a handle. NULL is fine; what another thread uses lives on.
+func release<Network: Exported>(
+  _ handle: OpaquePointer?, _: Network.Type
+) -> dynamoe_status {
+  guard handle != nil else { return dynamoe_status(DYNAMOE_OK) }
+  switch HandleTable.remove(handle, Network.kind) {
+  case .entered: return dynamoe_status(DYNAMOE_OK)
+  case .refused(let refusal): return fail(refusal.status, refusal.message(Network.kind))
+  }
+}
+
+/// The counters that every network has.
+func sharedInfo(_ network: some Exported) -> dynamoe_info {
+  var info = dynamoe_info()
+  info.layers = Int64(network.layerCount)
+  info.parameter_count = Int64(network.parameterCount)
+  info.active_parameter_count = network.activeParameterCount
+  info.flops_per_row = network.flopsPerRow
+  info.optimizer_steps = Int64(network.optimizerSteps)
+  info.training_forwards = Int64(network.trainingForwards)
+  info.tensor_count = Int64(network.parameters.count)
+  info.buffer_count = Int64(network.buffers.count)
+  return info
+}
+
+func configurationJSON<Network: Exported>(
+  _ handle: OpaquePointer?, _: Network.Type, _ text: UnsafeMutablePointer<CChar>?,
+  _ capacity: Int, _ length: UnsafeMutablePointer<Int>?
+) -> dynamoe_status {
+  guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
+    let length = try required("length", length)
+    guard text != nil || capacity == 0 else {
+      throw .argument(
+        "text is NULL while capacity is \(unsigned(capacity)), allowed: NULL with 0 to ask for the length"
+      )
+    }
+    var json = network.configurationJSON
+    let needed = json.utf8.count
+    length.pointee = needed
+    guard let text else { return }
+    // As a size_t: a capacity in the upper half of its range is more than enough.
+    guard unsigned(capacity) > unsigned(needed) else {
+      throw .argument("capacity is \(capacity), allowed: at least \(needed + 1) bytes")
+    }
+    json.withUTF8 { bytes in
+      for (index, byte) in bytes.enumerated() { text[index] = CChar(bitPattern: byte) }
+    }
+    text[needed] = 0
+  }
+}
+
+// MARK: - Optimizer
+
+@_cdecl("dynamoe_model_step")
+public func modelStep(_ model: OpaquePointer?, _ lr: Double) -> dynamoe_status {
+  step(model, Model.self, lr)
+}
+
+@_cdecl("dynamoe_layer_step")
+public func layerStep(_ layer: OpaquePointer?, _ lr: Double) -> dynamoe_status {
+  step(layer, MoELayer.self, lr)
+}
+
+private func step<Network: Exported>(
+  _ handle: OpaquePointer?, _: Network.Type, _ lr: Double
+) -> dynamoe_status {
+  guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
+    guard lr.isNaN || (lr.isFinite && lr >= 0) else {
+      throw .argument("lr is \(lr), allowed: NaN for the configured one, or finite and at least 0")
+    }
+    try network.step(learningRate: lr.isNaN ? nil : lr)
+  }
+}
+
+@_cdecl("dynamoe_model_zero_gradients")
+public func modelZeroGradients(_ model: OpaquePointer?) -> dynamoe_status {
+  zeroGradients(model, Model.self)
+}
+
+@_cdecl("dynamoe_layer_zero_gradients")
+public func layerZeroGradients(_ layer: OpaquePointer?) -> dynamoe_status {
+  zeroGradients(layer, MoELayer.self)
+}
+
+private func zeroGradients<Network: Exported>(
+  _ handle: OpaquePointer?, _: Network.Type
+) -> dynamoe_status {
+  guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
+    try network.zeroGradients()
+  }
+}
+
+// MARK: - Auxiliary losses
+
+@_cdecl("dynamoe_model_auxiliary_losses")
+public func modelAuxiliaryLosses(
+  _ model: OpaquePointer?, _ values: UnsafeMutablePointer<Double>?, _ count: Int
+) -> dynamoe_status {
+  auxiliaryLosses(model, Model.self, values, count)
+}
+
+@_cdecl("dynamoe_layer_auxiliary_losses")
+public func layerAuxiliaryLosses(
+  _ layer: OpaquePointer?, _ values: UnsafeMutablePointer<Double>?, _ count: Int
+) -> dynamoe_status {
+  auxiliaryLosses(layer, MoELayer.self, values, count)
+}
+
+private func auxiliaryLosses<Network: Exported>(
+  _ handle: OpaquePointer?, _: Network.Type, _ values: UnsafeMutablePointer<Double>?,
+  _ count: Int
+) -> dynamoe_status {
+  guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
+    let destination = try output(
+      "values", values, "count", count,
+      shape: Shape(formula: "layers * 4", rows: network.layerCount, columns: 4))
+    let losses = try network.auxiliaryLosses()
+    for (index, loss) in losses.enumerated() where index < destination.count {
+      destination[index] = loss
+    }
+  }
+}
+
+// MARK: - Gradients
+
+/// input_gradient of a backward pass, or nil when the caller does not want it. The engine knows how many rows it must hold.
+func inputGradientOutput(
+  _ inputGradient: UnsafeMutablePointer<Float>?, _ count: Int
+) throws(DynaMoEError) -> UnsafeMutableBufferPointer<Float>? {
+  if inputGradient == nil && count == 0 { return nil }
+  let lent = try array(
+    "input_gradient", UnsafePointer(inputGradient), "input_gradient_count", count)
+  return UnsafeMutableBufferPointer(mutating: lent)
+}

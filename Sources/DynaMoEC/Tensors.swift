@@ -1,0 +1,152 @@
+import CDynaMoE
+import DynaMoE
+import Glibc
+
+@_cdecl("dynamoe_model_parameter")
+public func modelParameter(
+  _ model: OpaquePointer?, _ index: Int, _ tensor: UnsafeMutablePointer<dynamoe_tensor>?
+) -> dynamoe_status {
+  tensorAt(model, Model.self, .parameters, index, tensor)
+}
+
+@_cdecl("dynamoe_model_buffer")
+public func modelBuffer(
+  _ model: OpaquePointer?, _ index: Int, _ tensor: UnsafeMutablePointer<dynamoe_tensor>?
+) -> dynamoe_status {
+  tensorAt(model, Model.self, .buffers, index, tensor)
+}
+
+@_cdecl("dynamoe_layer_parameter")
+public func layerParameter(
+  _ layer: OpaquePointer?, _ index: Int, _ tensor: UnsafeMutablePointer<dynamoe_tensor>?
+) -> dynamoe_status {
+  tensorAt(layer, MoELayer.self, .parameters, index, tensor)
+}
+
+@_cdecl("dynamoe_layer_buffer")
+public func layerBuffer(
+  _ layer: OpaquePointer?, _ index: Int, _ tensor: UnsafeMutablePointer<dynamoe_tensor>?
+) -> dynamoe_status {
+  tensorAt(layer, MoELayer.self, .buffers, index, tensor)
+}
+
+@_cdecl("dynamoe_model_parameter_set")
+public func modelParameterSet(
+  _ model: OpaquePointer?, _ name: UnsafePointer<CChar>?, _ values: UnsafePointer<Float>?,
+  _ count: Int
+) -> dynamoe_status {
+  setTensor(model, Model.self, .parameters, name, values, count)
+}
+
+@_cdecl("dynamoe_model_buffer_set")
+public func modelBufferSet(
+  _ model: OpaquePointer?, _ name: UnsafePointer<CChar>?, _ values: UnsafePointer<Float>?,
+  _ count: Int
+) -> dynamoe_status {
+  setTensor(model, Model.self, .buffers, name, values, count)
+}
+
+@_cdecl("dynamoe_layer_parameter_set")
+public func layerParameterSet(
+  _ layer: OpaquePointer?, _ name: UnsafePointer<CChar>?, _ values: UnsafePointer<Float>?,
+  _ count: Int
+) -> dynamoe_status {
+  setTensor(layer, MoELayer.self, .parameters, name, values, count)
+}
+
+@_cdecl("dynamoe_layer_buffer_set")
+public func layerBufferSet(
+  _ layer: OpaquePointer?, _ name: UnsafePointer<CChar>?, _ values: UnsafePointer<Float>?,
+  _ count: Int
+) -> dynamoe_status {
+  setTensor(layer, MoELayer.self, .buffers, name, values, count)
+}
+
+// MARK: - Shared
+
+/// The two lists of tensors that a network has.
+private enum TensorList {
+  case parameters, buffers
+
+  var countName: String {
+    switch self {
+    case .parameters: "tensor_count"
+    case .buffers: "buffer_count"
+    }
+  }
+}
+
+private func tensorAt<Network: Exported>(
+  _ handle: OpaquePointer?, _: Network.Type, _ list: TensorList, _ index: Int,
+  _ tensor: UnsafeMutablePointer<dynamoe_tensor>?
+) -> dynamoe_status {
+  guarded(handle, Network.self) { (network: Network, entry) throws(DynaMoEError) in
+    let result = try ResultStruct("tensor", tensor)
+    let tensors = list == .parameters ? network.parameters : network.buffers
+    guard tensors.indices ~= index else {
+      throw .argument(
+        "index is \(unsigned(index)), allowed: 0 to \(list.countName) - 1, \(list.countName) is \(tensors.count)"
+      )
+    }
+    let names = list == .parameters ? entry.parameterNames : entry.bufferNames
+    result.write(
+      dynamoe_tensor(tensors[index], name: try names.name(index, of: tensors)))
+  }
+}
+
+private func setTensor<Network: Exported>(
+  _ handle: OpaquePointer?, _: Network.Type, _ list: TensorList,
+  _ name: UnsafePointer<CChar>?, _ values: UnsafePointer<Float>?, _ count: Int
+) -> dynamoe_status {
+  guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
+    let name = try text("name", name, limit: Int(PATH_MAX))
+    let tensors = list == .parameters ? network.parameters : network.buffers
+    guard let tensor = tensors.first(where: { $0.name == name }) else {
+      let allowed = tensors.map(\.name).joined(separator: ", ")
+      throw .argument("name is \"\(name)\", allowed: \(allowed.isEmpty ? "none" : allowed)")
+    }
+    let values = try array(
+      "values", values, "count", count,
+      shape: Shape(formula: "elements of \(name)", rows: tensor.values.count))
+    switch list {
+    case .parameters: try network.setParameter(name, values)
+    case .buffers: try network.setBuffer(name, values)
+    }
+  }
+}
+
+extension dynamoe_tensor {
+  fileprivate init(_ tensor: Tensor, name: UnsafePointer<CChar>) {
+    self.init()
+    rank = UInt32(tensor.shape.count)
+    self.name = name
+    withUnsafeMutableBytes(of: &shape) { bytes in
+      let shape = bytes.bindMemory(to: Int64.self)
+      for (axis, size) in tensor.shape.enumerated() where axis < shape.count {
+        shape[axis] = Int64(size)
+      }
+    }
+    count = tensor.values.count
+    data = tensor.values.baseAddress
+    gradient = tensor.gradient?.baseAddress
+  }
+}
+
+/// Tensor names as C strings which live as long as the handle.
+final class BorrowedNames {
+  private var names: [UnsafeMutablePointer<CChar>] = []
+
+  func name(_ index: Int, of tensors: [Tensor]) throws(DynaMoEError) -> UnsafePointer<CChar> {
+    while names.count <= index {
+      guard let copy = strdup(tensors[names.count].name) else {
+        throw .memory("no memory for the name of \(tensors[names.count].name)")
+      }
+      names.append(copy)
+    }
+    return UnsafePointer(names[index])
+  }
+
+  deinit {
+    for name in names { free(name) }
+  }
+}
