@@ -17,7 +17,7 @@ LIBRARY_NAME = "libdynamoe.so"
 SCRATCH_NAME = ".build-python"
 
 
-class BuildFailure(Exception):
+class BuildError(Exception):
     """The library cannot be provided; the message is for the person who builds."""
 
 
@@ -30,8 +30,8 @@ class LibraryBuildHook(BuildHookInterface):
         """Find or build the library and tell the builder where it goes."""
         try:
             library = _named_library() or _built_library(Path(self.root))
-        except BuildFailure as failure:
-            raise SystemExit(f"dynamoe: {failure}") from None
+        except BuildError as error:
+            raise SystemExit(f"dynamoe: {error}") from None
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"py3-none-{platform}"
         build_data["pure_python"] = False
@@ -48,7 +48,7 @@ def _named_library():
         return None
     path = Path(name).resolve()
     if not path.is_file():
-        raise BuildFailure(f"DYNAMOE_LIBRARY names {name!r}, which is not a file.")
+        raise BuildError(f"DYNAMOE_LIBRARY names {name!r}, which is not a file.")
     return path
 
 
@@ -56,24 +56,25 @@ def _built_library(root):
     """Build the library from the checkout around `root` and return its path."""
     checkout = next((folder for folder in root.parents if _is_checkout(folder)), None)
     if checkout is None:
-        raise BuildFailure(
+        raise BuildError(
             "no checkout of DynaMoE around this folder: build from a clone, or name a finished "
             f"{LIBRARY_NAME} in the environment variable DYNAMOE_LIBRARY."
         )
     swift = shutil.which("swift")
     if swift is None:
-        raise BuildFailure(
-            "Swift is missing: install a Swift toolchain, 6.2 or newer (https://swift.org/install), "
-            f"or name a finished {LIBRARY_NAME} in the environment variable DYNAMOE_LIBRARY."
+        raise BuildError(
+            "Swift is missing: install a Swift toolchain, 6.2 or newer, from "
+            "https://swift.org/install, or name a finished"
+            f" {LIBRARY_NAME} in the environment variable DYNAMOE_LIBRARY."
         )
     command = [swift, "build", "-c", "release", "--product", "dynamoe"]
     command += ["-Xswiftc", "-static-stdlib", "--scratch-path", str(checkout / SCRATCH_NAME)]
     # Output goes to standard error: standard output belongs to the build front end.
     if subprocess.run(command, cwd=checkout, stdout=sys.stderr, check=False).returncode != 0:
-        raise BuildFailure("building the library with Swift failed; the compiler's words are above.")
+        raise BuildError("the Swift build failed; the compiler's words are above.")
     library = checkout / SCRATCH_NAME / "release" / LIBRARY_NAME
     if not library.is_file():
-        raise BuildFailure(f"the Swift build left no {library}.")
+        raise BuildError(f"the Swift build left no {library}.")
     return _stripped(library)
 
 

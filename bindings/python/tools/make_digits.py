@@ -16,6 +16,7 @@ TARGET = pathlib.Path(__file__).resolve().parent.parent / "src/dynamoe/datasets/
 
 
 def main() -> None:
+    """Write the archive."""
     digits = load_digits()
     arrays = {
         "pixels": digits.data.astype(np.uint8),

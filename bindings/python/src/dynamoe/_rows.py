@@ -65,9 +65,7 @@ class RowReader:
                 _refuse_shape(name, values.shape, full)
         return values
 
-    def require_valid_targets(
-        self, targets: FloatArray | IntArray, name: str = "targets"
-    ) -> None:
+    def require_valid_targets(self, targets: FloatArray | IntArray, name: str = "targets") -> None:
         """Refuse targets that the library would refuse."""
         if self.regression:
             require_finite(targets, name)

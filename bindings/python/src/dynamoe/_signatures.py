@@ -324,15 +324,11 @@ FUNCTIONS: dict[str, Signature] = {
     "dynamoe_model_loss": _status(c_void_p, _TARGETS, POINTER(Losses)),
     "dynamoe_model_backward": _status(c_void_p, _TARGETS, *_ARRAY),
     "dynamoe_model_backward_output": _status(c_void_p, *_ARRAY, *_ARRAY),
-    "dynamoe_model_train_batch": _status(
-        c_void_p, *_FEATURES, _TARGETS, *_ARRAY, POINTER(Losses)
-    ),
+    "dynamoe_model_train_batch": _status(c_void_p, *_FEATURES, _TARGETS, *_ARRAY, POINTER(Losses)),
     "dynamoe_model_train_batch_tokens": _status(
         c_void_p, *_TOKENS, _TARGETS, *_ARRAY, POINTER(Losses)
     ),
-    "dynamoe_model_evaluate": _status(
-        c_void_p, *_FEATURES, _TARGETS, POINTER(Evaluation), *_ARRAY
-    ),
+    "dynamoe_model_evaluate": _status(c_void_p, *_FEATURES, _TARGETS, POINTER(Evaluation), *_ARRAY),
     "dynamoe_model_evaluate_tokens": _status(
         c_void_p, *_TOKENS, _TARGETS, POINTER(Evaluation), *_ARRAY
     ),

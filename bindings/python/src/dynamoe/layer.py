@@ -11,7 +11,8 @@ from . import _arrays
 from . import _signatures as c
 from ._arrays import FloatArray, address, shape_text
 from ._library import check
-from .network import Functions, Network
+from ._memory import Functions
+from .network import Network
 from .statistics import Routing
 
 
@@ -84,8 +85,10 @@ class MoELayer(Network):
         """
         handle = self._live()
         rows = _arrays.features(x, "x", self._width)
-        y = np.empty(rows.shape, np.float32) if out is None else (
-            _arrays.output(out, "out", rows.shape)
+        y = (
+            np.empty(rows.shape, np.float32)
+            if out is None
+            else (_arrays.output(out, "out", rows.shape))
         )
         if out is not None and np.may_share_memory(rows, y):
             rows = rows.copy()
@@ -180,7 +183,5 @@ class MoELayer(Network):
         if target.size != 1:
             raise ValueError(f"target_active: got {target.size} numbers, allowed is one")
         check(
-            self._c.calibrate(
-                handle.address, address(rows), rows.size, len(rows), float(target[0])
-            )
+            self._c.calibrate(handle.address, address(rows), rows.size, len(rows), float(target[0]))
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ctypes import byref, sizeof
 from typing import Any
 
@@ -11,15 +11,21 @@ from numpy.typing import NDArray
 
 from . import _arrays, training
 from . import _signatures as c
-from ._arrays import FloatArray, IntArray, address, shape_text
+from ._arrays import FloatArray, address, shape_text
 from ._errors import DynaMoEError
 from ._library import check
+from ._memory import Functions
+from ._rows import RowReader
 from .history import History
-from .network import Functions, Network, joined
+from .network import Network, joined
 from .statistics import Routing
 
-_CHUNK_VALUES = 2**22
-_CHUNK_ROWS = 4096
+LOSS_NAMES = ("task", "balance", "z", "entropy", "sparsity", "total")
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "classification": ("accuracy",),
+    "language_model": ("accuracy", "perplexity"),
+    "regression": ("r2",),
+}
 
 
 class Model(Network):
@@ -62,25 +68,27 @@ class Model(Network):
     def _adopt(self, out: Any) -> None:
         super()._adopt(out)
         info = self._info()
-        self._task = c.TASKS[info.task]
-        self._inputs, self._vocabulary = int(info.inputs), int(info.vocabulary)
-        self._outputs, self._width = int(info.outputs), int(info.width)
+        self._reader = RowReader(
+            c.TASKS[info.task], int(info.inputs), int(info.vocabulary), int(info.outputs)
+        )
+        self._width = int(info.width)
         self._row_shape: tuple[int, ...] | None = None
 
     def _summary(self) -> str:
-        rows = f"{self._inputs} inputs" if self._inputs else f"vocabulary {self._vocabulary}"
+        reader = self._reader
+        rows = f"{reader.inputs} inputs" if reader.inputs else f"vocabulary {reader.vocabulary}"
         router = self.config["router"]
         routers = router if isinstance(router, list) else [router]
         kinds = ", ".join(dict.fromkeys(str(r["kind"]) for r in routers))
         return (
-            f"{self._task}: {rows} -> {self._outputs} outputs, width {self._width}, "
+            f"{reader.task}: {rows} -> {reader.outputs} outputs, width {self._width}, "
             f"experts {self._experts}, {kinds} router, {self.parameter_count:,} parameters"
         )
 
-        @property
+    @property
     def task(self) -> str:
         """``"classification"``, ``"language_model"`` or ``"regression"``."""
-        return self._task
+        return self._reader.task
 
     # ----------------------------------------------------------------------------- forward
 
@@ -112,9 +120,9 @@ class Model(Network):
         DynaMoEError
             When the logits are not finite.
         """
-        rows = self._rows(x)
-        axes = self._row_axes(rows)
-        shape = (int(np.prod(axes)), self._outputs)
+        rows = self._reader.rows(x)
+        axes = self._reader.axes(rows)
+        shape = (int(np.prod(axes)), self._reader.outputs)
         logits = np.empty(shape, np.float32) if out is None else _arrays.output(out, "out", shape)
         self._call("forward", rows, 1 if training else 0, address(logits), logits.size)
         if training:
@@ -122,9 +130,9 @@ class Model(Network):
         return logits
 
     def _all_logits(self, x: Any, reduce: Callable[[FloatArray], NDArray[Any]]) -> NDArray[Any]:
-        rows = self._rows(x)
-        _require_finite(rows, "x")
-        return np.concatenate([reduce(self.forward(chunk)) for chunk in self._chunks(rows)])
+        rows = self._reader.rows(x)
+        self._reader.require_valid(rows)
+        return np.concatenate([reduce(self.forward(chunk)) for chunk in self._reader.chunks(rows)])
 
     def predict(self, x: Any) -> NDArray[Any]:
         """Return the predicted class of each row, or the outputs of a regression.
@@ -144,7 +152,7 @@ class Model(Network):
         ValueError
             As `forward`.
         """
-        if self._task == "regression":
+        if self._reader.regression:
             return self._all_logits(x, lambda logits: logits)
         return self._all_logits(x, lambda logits: logits.argmax(axis=1).astype(np.int64))
 
@@ -166,7 +174,7 @@ class Model(Network):
         ValueError
             As `forward`; and for a regression, which has no probabilities.
         """
-        if self._task == "regression":
+        if self._reader.regression:
             raise ValueError("predict_proba: got a regression, allowed are models with classes")
         return self._all_logits(x, softmax)
 
@@ -190,9 +198,9 @@ class Model(Network):
         DynaMoEError
             Before any training forward.
         """
-        array = self._target_array(targets, self._row_shape)
+        array = self._reader.targets(targets, self._row_shape)
         result = c.Losses(struct_size=sizeof(c.Losses))
-        check(self._c.loss(self._live().address, byref(self._targets(array)), byref(result)))
+        check(self._c.loss(self._live().address, byref(self._reader.struct(array)), byref(result)))
         return self._keep(result)
 
     def _keep(self, result: c.Losses) -> float:
@@ -216,9 +224,7 @@ class Model(Network):
             raise DynaMoEError("no losses yet: call loss or train_batch after a training forward")
         return dict(self._losses)
 
-    def backward(
-        self, targets: Any = None, *, output_gradient: Any = None
-    ) -> FloatArray | None:
+    def backward(self, targets: Any = None, *, output_gradient: Any = None) -> FloatArray | None:
         """Add the gradients of the latest training forward to `gradients`.
 
         Parameters
@@ -246,18 +252,18 @@ class Model(Network):
         handle = self._live()
         axes = self._row_shape
         dx = None
-        if self._inputs:
-            dx = np.empty(((axes or (0,))[0], self._inputs), np.float32)
+        if self._reader.inputs:
+            dx = np.empty(((axes or (0,))[0], self._reader.inputs), np.float32)
         into = (None, 0) if dx is None else (address(dx), dx.size)
         if targets is not None:
-            array = self._target_array(targets, axes)
-            check(self._c.backward(handle.address, byref(self._targets(array)), *into))
+            array = self._reader.targets(targets, axes)
+            check(self._c.backward(handle.address, byref(self._reader.struct(array)), *into))
             return dx
         gradient = _arrays.floats(output_gradient, "output_gradient")
-        if axes is not None and gradient.shape != (int(np.prod(axes)), self._outputs):
+        if axes is not None and gradient.shape != (int(np.prod(axes)), self._reader.outputs):
             raise ValueError(
                 f"output_gradient: got shape {shape_text(gradient.shape)}, allowed is "
-                f"{shape_text((int(np.prod(axes)), self._outputs))}"
+                f"{shape_text((int(np.prod(axes)), self._reader.outputs))}"
             )
         check(self._c.backward_output(handle.address, address(gradient), gradient.size, *into))
         return dx
@@ -289,13 +295,13 @@ class Model(Network):
         DynaMoEError
             When logits, loss or gradient are not finite.
         """
-        rows = self._rows(x)
-        axes = self._row_axes(rows)
-        array = self._target_array(targets, axes)
-        weights = self._weight_array(sample_weight, axes)
+        rows = self._reader.rows(x)
+        axes = self._reader.axes(rows)
+        array = self._reader.targets(targets, axes)
+        weights = self._reader.weights(sample_weight, axes)
         result = c.Losses(struct_size=sizeof(c.Losses))
         weight = (None, 0) if weights is None else (address(weights), weights.size)
-        self._call("train_batch", rows, byref(self._targets(array)), *weight, byref(result))
+        self._call("train_batch", rows, byref(self._reader.struct(array)), *weight, byref(result))
         self._row_shape = axes
         return self._keep(result)
 
@@ -376,14 +382,14 @@ class Model(Network):
         ValueError
             For anything wrong with an array.
         """
-        rows = self._rows(x)
-        array = self._target_array(targets, self._row_axes(rows))
+        rows = self._reader.rows(x)
+        array = self._reader.targets(targets, self._reader.axes(rows))
         result = c.Evaluation(struct_size=sizeof(c.Evaluation))
         mean_k = np.zeros(self._layer_count)
         into = (byref(result), address(mean_k), mean_k.size)
-        self._call("evaluate", rows, byref(self._targets(array)), *into)
+        self._call("evaluate", rows, byref(self._reader.struct(array)), *into)
         values: dict[str, Any] = {"loss": float(result.loss)}
-        for name in METRICS[self._task]:
+        for name in METRICS[self.task]:
             values[name] = float(getattr(result, name))
         return {**values, "rows": int(result.rows), "mean_k": mean_k}
 
@@ -402,10 +408,10 @@ class Model(Network):
         ValueError
             As `forward`.
         """
-        rows = self._rows(x)
-        _require_finite(rows, "x")
+        rows = self._reader.rows(x)
+        self._reader.require_valid(rows)
         parts = []
-        for chunk in self._chunks(rows):
+        for chunk in self._reader.chunks(rows):
             self.forward(chunk)
             parts.append(self.last_routing)
         return [joined(list(layer)) for layer in zip(*parts, strict=True)]
@@ -429,17 +435,9 @@ class Model(Network):
             For another kind of router, or a number that is not allowed; the message names the
             layer.
         """
-        rows = self._rows(x)
+        rows = self._reader.rows(x)
         target = self._target_active(target_active)
         self._call("calibrate", rows, address(target), target.size)
-
-
-LOSS_NAMES = ("task", "balance", "z", "entropy", "sparsity", "total")
-METRICS: Mapping[str, tuple[str, ...]] = {
-    "classification": ("accuracy",),
-    "language_model": ("accuracy", "perplexity"),
-    "regression": ("r2",),
-}
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -70,9 +70,5 @@ def schedule(
     exact_sum = 0 if total is None else integer(total, "total", 1)
     counts = np.zeros(layer_count, np.int64)
     arguments: tuple[Any, ...] = (layer_count, lowest, highest, number(cycles, "cycles"), exact_sum)
-    check(
-        library.dynamoe_schedule_counts(
-            shape, *arguments, counts.ctypes.data, counts.size
-        )
-    )
+    check(library.dynamoe_schedule_counts(shape, *arguments, counts.ctypes.data, counts.size))
     return counts
