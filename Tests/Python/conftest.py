@@ -8,6 +8,7 @@ from pathlib import Path
 import dynamoe as dm
 import numpy as np
 import pytest
+
 from support.networks import classifier
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -9,6 +9,7 @@ import dynamoe as dm
 import numpy as np
 import pytest
 from dynamoe.config import to_json
+
 from support.networks import config, state
 
 
@@ -35,7 +36,9 @@ def test_model_config_is_the_dict():
 
 def test_numpy_values_are_numbers_and_lists():
     plain = config(
-        experts=[6, 4, 3], hidden=[20, 10, 20], router={"kind": "threshold", "target_active": [2, 2, 1]}
+        experts=[6, 4, 3],
+        hidden=[20, 10, 20],
+        router={"kind": "threshold", "target_active": [2, 2, 1]},
     )
     numpy = config(
         task=Task.CLASSIFICATION,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import dynamoe as dm
 import numpy as np
 import pytest
+
 from support import safetensors_file
 from support.networks import classifier, config, layer, rows, state
 

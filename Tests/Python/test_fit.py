@@ -14,6 +14,7 @@ import threading
 import dynamoe as dm
 import numpy as np
 import pytest
+
 from support.networks import ROWS, classifier, config, rows, state
 
 
@@ -235,6 +236,8 @@ def test_inputs_of_every_kind():
     expected = classifier()
     expected.fit(x, y, epochs=1, batch_size=7, progress=False)
     other = classifier()
-    other.fit(x.astype(">f8"), y.tolist(), epochs=np.int64(1), batch_size=np.uint8(7), progress=False)
+    other.fit(
+        x.astype(">f8"), y.tolist(), epochs=np.int64(1), batch_size=np.uint8(7), progress=False
+    )
     assert state(expected) == state(other)
     assert dm.Model(config()).fit(x, y, epochs=1, progress=False).steps == -(-ROWS // 128)

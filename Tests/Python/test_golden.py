@@ -9,6 +9,7 @@ from pathlib import Path
 import dynamoe as dm
 import numpy as np
 import pytest
+
 from support import safetensors_file
 
 # What a first version of the library need not have; a refusal is then no failure.
@@ -35,8 +36,16 @@ def later(config):
     return bool(kinds & _LATER_KINDS) or "vocabulary" in config
 
 
-@pytest.mark.parametrize("name", CASES or [pytest.param("none", marks=pytest.mark.skip(
-    reason="no golden cases: DYNAMOE_FIXTURES names their folder"))])
+@pytest.mark.parametrize(
+    "name",
+    CASES
+    or [
+        pytest.param(
+            "none",
+            marks=pytest.mark.skip(reason="no golden cases: DYNAMOE_FIXTURES names their folder"),
+        )
+    ],
+)
 def test_case(name):
     tensors, metadata = safetensors_file.read(_folder() / f"{name}.safetensors")
     config = json.loads(metadata["config"])

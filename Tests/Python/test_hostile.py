@@ -5,6 +5,7 @@ from __future__ import annotations
 import dynamoe as dm
 import numpy as np
 import pytest
+
 from support.networks import INPUTS, OUTPUTS, ROWS, classifier, config, layer, rows, state
 
 X, Y = rows()
@@ -249,8 +250,9 @@ BAD_CONFIGS = [
 @pytest.mark.parametrize("change, match", BAD_CONFIGS, ids=[str(c)[:60] for c, _ in BAD_CONFIGS])
 def test_bad_configurations(change, match):
     with pytest.raises((ValueError, MemoryError), match=match):
-        dm.Model(config(**change) if all(isinstance(k, str) for k in change) else
-                 {**config(), **change})
+        dm.Model(
+            config(**change) if all(isinstance(k, str) for k in change) else {**config(), **change}
+        )
 
 
 @pytest.mark.parametrize("bad", [None, "{}", 3, [1], b"{}"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dynamoe as dm
 import numpy as np
 import pytest
+
 from support.networks import INPUTS, ROWS, classifier, rows, state
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dynamoe as dm
 import numpy as np
 import pytest
+
 from support.networks import INPUTS, OUTPUTS, ROWS, classifier, config, rows, state
 
 
@@ -232,7 +233,7 @@ def test_calls_out_of_order(model):
     with pytest.raises(dm.DynaMoEError):
         model.backward(y)
     with pytest.raises(dm.DynaMoEError):
-        model.losses  # noqa: B018
+        model.losses
 
 
 def test_evaluation_keeps_a_pending_backward():

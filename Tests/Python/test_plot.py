@@ -9,6 +9,7 @@ import sys
 import dynamoe as dm
 import numpy as np
 import pytest
+
 from support.networks import classifier, config, rows
 
 matplotlib = pytest.importorskip("matplotlib")

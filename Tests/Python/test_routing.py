@@ -7,6 +7,7 @@ import json
 import dynamoe as dm
 import numpy as np
 import pytest
+
 from support.networks import ROWS, classifier, layer, rows
 
 

@@ -9,6 +9,7 @@ import subprocess
 import dynamoe
 import pytest
 from dynamoe import _library, _signatures
+
 from support import header
 
 _SCALARS = {

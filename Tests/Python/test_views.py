@@ -12,6 +12,7 @@ import dynamoe as dm
 import numpy as np
 import pytest
 from dynamoe import _memory
+
 from support.networks import OUTPUTS, classifier, config, layer, rows
 
 

@@ -64,7 +64,7 @@ class _Borrowed:
 
 class Place(NamedTuple):
     shape: tuple[int, ...]
-    count: int
+    size: int
     data: int
     gradient: int | None
 

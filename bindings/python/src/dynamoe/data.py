@@ -194,18 +194,19 @@ def load(name: str, folder: str | os.PathLike[str]) -> Dataset:
 
 
 def _idx_set(name: str, folder: Path) -> Dataset:
-    parts: list[NDArray[Any]] = []
-    for prefix in ("train", "t10k"):
-        images = _idx(name, folder, f"{prefix}-images-idx3-ubyte", _IDX_IMAGES, 3)
-        labels = _idx(name, folder, f"{prefix}-labels-idx1-ubyte", _IDX_LABELS, 1)
-        if len(images) != len(labels):
-            raise _failure(
-                name,
-                folder / f"{prefix}-labels-idx1-ubyte",
-                f"has {len(labels)} labels for {len(images)} images",
-            )
-        parts += [_scaled(images.reshape(len(images), -1)), labels.astype(np.int64)]
-    return Dataset(name, *parts, _CLASSES[name], (_IDX_SIDE, _IDX_SIDE))
+    x_train, y_train = _idx_part(name, folder, "train")
+    x_test, y_test = _idx_part(name, folder, "t10k")
+    shape = (_IDX_SIDE, _IDX_SIDE)
+    return Dataset(name, x_train, y_train, x_test, y_test, _CLASSES[name], shape)
+
+
+def _idx_part(name: str, folder: Path, prefix: str) -> tuple[FloatArray, LabelArray]:
+    images = _idx(name, folder, f"{prefix}-images-idx3-ubyte", _IDX_IMAGES, 3)
+    labels = _idx(name, folder, f"{prefix}-labels-idx1-ubyte", _IDX_LABELS, 1)
+    if len(images) != len(labels):
+        place = folder / f"{prefix}-labels-idx1-ubyte"
+        raise _failure(name, place, f"has {len(labels)} labels for {len(images)} images")
+    return _scaled(images.reshape(len(images), -1)), labels.astype(np.int64)
 
 
 def _idx(name: str, folder: Path, stem: str, magic: int, axes: int) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import _arrays, training
 from . import _signatures as c
-from ._arrays import FloatArray, address, shape_text
+from ._arrays import FloatArray, IntArray, address, shape_text
 from ._errors import DynaMoEError
 from ._library import check
 from ._memory import Functions
@@ -91,6 +91,16 @@ class Model(Network):
         return self._reader.task
 
     # ----------------------------------------------------------------------------- forward
+
+    def _call(self, verb: str, rows: FloatArray | IntArray, *rest: Any) -> None:
+        """Call the feature or the token form of a function."""
+        handle = self._live()
+        if self._reader.inputs:
+            function = getattr(self._c, verb)
+            check(function(handle.address, address(rows), rows.size, len(rows), *rest))
+        else:
+            function = getattr(self._c, f"{verb}_tokens")
+            check(function(handle.address, address(rows), rows.size, *rest))
 
     def forward(self, x: Any, training: bool = False, out: FloatArray | None = None) -> FloatArray:
         """Return the logits of `x`.

@@ -27,7 +27,7 @@ class Routing:
     @property
     def k(self) -> NDArray[np.int64]:
         """Experts of each row, int64 [rows]."""
-        return self.active.sum(axis=1, dtype=np.int64)
+        return np.asarray(self.active.sum(axis=1, dtype=np.int64))
 
     def __repr__(self) -> str:
         rows, experts = self.active.shape
