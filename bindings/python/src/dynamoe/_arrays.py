@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,16 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
 
 _INT32 = np.iinfo(np.int32)
+_Nothing = ctypes.c_char * 0
 
 
 def address(array: NDArray[Any]) -> int:
     """Return where the data of `array` is. The caller keeps `array` alive."""
-    return int(array.__array_interface__["data"][0])
+    # A quarter of the time of array.ctypes.data, which read-only arrays still need.
+    try:
+        return ctypes.addressof(_Nothing.from_buffer(array))
+    except TypeError:
+        return int(array.ctypes.data)
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

@@ -41,6 +41,10 @@ class RowReader:
         """Return the shape that targets of `rows` have."""
         return rows.shape[:1] if self.inputs else rows.shape
 
+    def count(self, rows: FloatArray | IntArray) -> int:
+        """Return T."""
+        return len(rows) if self.inputs else rows.size
+
     def require_valid(self, rows: FloatArray | IntArray, name: str = "x") -> None:
         """Refuse bad values before the first of several calls, so that none is made in vain."""
         if self.inputs:

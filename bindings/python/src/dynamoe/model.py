@@ -131,12 +131,11 @@ class Model(Network):
             When the logits are not finite.
         """
         rows = self._reader.rows(x)
-        axes = self._reader.axes(rows)
-        shape = (int(np.prod(axes)), self._reader.outputs)
+        shape = (self._reader.count(rows), self._reader.outputs)
         logits = np.empty(shape, np.float32) if out is None else _arrays.output(out, "out", shape)
         self._call("forward", rows, 1 if training else 0, address(logits), logits.size)
         if training:
-            self._row_shape, self._losses = axes, None
+            self._row_shape, self._losses = self._reader.axes(rows), None
         return logits
 
     def _all_logits(self, x: Any, reduce: Callable[[FloatArray], NDArray[Any]]) -> NDArray[Any]:
