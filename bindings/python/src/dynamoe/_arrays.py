@@ -15,7 +15,7 @@ _INT32 = np.iinfo(np.int32)
 _Nothing = ctypes.c_char * 0
 
 
-def address(array: NDArray[Any]) -> int:
+def address(array: Any) -> int:
     """Return where the data of `array` is. The caller keeps `array` alive."""
     # A quarter of the time of array.ctypes.data, which read-only arrays still need.
     try:
