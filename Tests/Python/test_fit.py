@@ -139,7 +139,7 @@ def test_progress_shows_loss_accuracy_and_mean_k(model, capsys, monkeypatch, bar
         pytest.importorskip("tqdm")
     model.fit(*rows(), epochs=2, validation=rows(20, 3))
     shown = capsys.readouterr().err
-    for word in ("epoch 2/2", "loss ", "accuracy ", "mean K ", "validation "):
+    for word in ("epoch 2/2", "loss ", "accuracy ", "mean K ", "valid "):
         assert word in shown
     assert ("|" in shown) == (bar == "tqdm")
 

@@ -75,44 +75,48 @@ def configuration(preset: Preset, inputs: int, steps: int) -> dm.ModelConfig:
     )
 
 
-def bar(share: float, width: int = 24) -> str:
-    """Return a bar of block characters for a share between 0 and 1."""
-    eighths = round(share * width * 8)
-    full, rest = divmod(eighths, 8)
-    return "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
+def spark(shares: np.ndarray) -> str:
+    """Return one block character per share, as high as the share is large."""
+    levels = " ▁▂▃▄▅▆▇█"
+    top = max(float(shares.max()), 1e-9)
+    return "".join(levels[int(np.ceil(8 * share / top))] for share in shares)
 
 
 def print_experts(stats: list[dm.RoutingStatistics]) -> None:
     """Print experts and mean K of each layer."""
-    print("\nLayer   Experts   Mean K   Load imbalance (largest / mean)   Unused")
+    print("\nLayer   Experts   Mean K   Busiest expert / mean   Unused experts")
     for index, layer in enumerate(stats, start=1):
         print(
             f"{index:>5}   {layer.experts:>7}   {layer.mean_k:>6.2f}   "
-            f"{layer.load_imbalance:>31.2f}   {layer.unused:>6}"
+            f"{layer.load_imbalance:>21.2f}   {layer.unused:>14}"
         )
+
+
+def print_table(title: str, head: str, first: int, rows: list[list[str]], notes: list[str]) -> None:
+    """Print a table with one line per layer; columns are numbered from `first`."""
+    columns = max(map(len, rows))
+    width = max(5, *(len(cell) for cells in rows for cell in cells)) + 1
+    print(f"\n{title}")
+    print(f"  {head:<8}" + "".join(f"{first + column:>{width}}" for column in range(columns)))
+    for index, (cells, note) in enumerate(zip(rows, notes, strict=True), start=1):
+        line = "".join(f"{cell:>{width}}" for cell in cells).ljust(width * columns)
+        print(f"  {f'layer {index}':<8}{line}   {note}".rstrip())
 
 
 def print_histograms(stats: list[dm.RoutingStatistics]) -> None:
     """Print how many experts the rows of each layer used."""
-    print("\nExperts used by a test image (K), share of images")
-    for index, layer in enumerate(stats, start=1):
-        for k, count in enumerate(layer.k_histogram):
-            if k == 0 and count == 0:
-                continue
-            share = count / layer.rows
-            name = f"layer {index}" if k <= 1 else ""
-            print(f"  {name:<8} K = {k:<3}{100 * share:>6.1f} %  {bar(share)}".rstrip())
+    first = 0 if any(layer.k_histogram[0] for layer in stats) else 1
+    shares = [100 * layer.k_histogram[first:] / layer.rows for layer in stats]
+    rows = [[f"{share:.1f}" for share in layer] for layer in shares]
+    notes = [spark(layer) for layer in shares]
+    print_table("Experts used by a test image, % of the images", "K", first, rows, notes)
 
 
 def print_load(stats: list[dm.RoutingStatistics]) -> None:
     """Print rows per expert, a line per layer."""
-    most = max(layer.experts for layer in stats)
-    cell = max(6, len(f"{max(int(layer.expert_rows.max()) for layer in stats):,}") + 2)
-    print("\nTest images per expert")
-    print(f"  {'expert':<8}" + "".join(f"{expert:>{cell}}" for expert in range(1, most + 1)))
-    for index, layer in enumerate(stats, start=1):
-        cells = "".join(f"{rows:>{cell},}" for rows in layer.expert_rows)
-        print(f"  {f'layer {index}':<8}{cells}")
+    rows = [[f"{count:,}" for count in layer.expert_rows] for layer in stats]
+    notes = [spark(layer.expert_rows) for layer in stats]
+    print_table("Test images per expert", "expert", 1, rows, notes)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

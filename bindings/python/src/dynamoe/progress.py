@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 _TERMINAL_SECONDS = 0.1
 _FILE_SECONDS = 2.0
-_BAR_FORMAT = "{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
+_BAR_FORMAT = "{desc} |{bar}| {elapsed}{postfix}"
 
 
 class Progress(Protocol):

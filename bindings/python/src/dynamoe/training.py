@@ -231,9 +231,9 @@ def _text(sums: _Sums, mean_k: list[float], history: History) -> str:
     if history.validation:
         last = history.validation[-1]
         if "accuracy" in last:
-            parts.append(f"validation {100 * last['accuracy']:.1f}%")
+            parts.append(f"valid {100 * last['accuracy']:.1f}%")
         else:
-            parts.append(f"validation loss {last['loss']:.3f}")
+            parts.append(f"valid loss {last['loss']:.3f}")
     return ", ".join(parts)
 
 
