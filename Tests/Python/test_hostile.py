@@ -33,6 +33,7 @@ BAD_X = {
     "objects": X.astype(object),
     "dates": np.zeros((ROWS, INPUTS), "datetime64[s]"),
     "ragged": [[1.0] * INPUTS, [1.0]],
+    "masked": np.ma.masked_less(X, 0),
     "None": None,
     "number": 3.5,
     "dict": {"a": 1},

@@ -33,6 +33,8 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     """Return `value` as an array of any kind, or raise a ValueError that names it."""
     if type(value) is np.ndarray:
         return value
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(f"{name}: got a masked array, allowed are arrays without a mask")
     try:
         return np.asarray(value)
     except (TypeError, ValueError) as error:

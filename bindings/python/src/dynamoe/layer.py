@@ -144,8 +144,9 @@ class MoELayer(Network):
         DynaMoEError
             Before any training forward.
         """
+        handle = self._live()
         result = c.Losses(struct_size=sizeof(c.Losses))
-        check(self._c.losses(self._live().address, byref(result)))
+        check(self._c.losses(handle.address, byref(result)))
         names = ("task", "balance", "z", "entropy", "sparsity", "total")
         return {name: float(getattr(result, name)) for name in names}
 

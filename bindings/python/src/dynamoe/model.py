@@ -71,9 +71,10 @@ class Model(Inference):
         DynaMoEError
             Before any training forward.
         """
+        handle = self._live()
         array = self._reader.targets(targets, self._row_shape)
         result = c.Losses(struct_size=sizeof(c.Losses))
-        check(self._c.loss(self._live().address, byref(self._reader.struct(array)), byref(result)))
+        check(self._c.loss(handle.address, byref(self._reader.struct(array)), byref(result)))
         return self._keep(result)
 
     def _keep(self, result: c.Losses) -> float:
@@ -195,7 +196,7 @@ class Model(Inference):
         """Train for some epochs and return what happened.
 
         Everything is checked before the first step. Routing statistics are reset at the start of
-        each epoch. Ctrl-C stops after the running batch: the model keeps the last full step, the
+        each epoch; validation counts as well. Ctrl-C stops after the running batch: the model keeps the last full step, the
         returned history has ``interrupted`` set.
 
         Parameters

@@ -81,10 +81,10 @@ class Network:
 
     def _read_places(self, read: Any, count: int) -> dict[str, Place]:
         places = {}
-        where = self._live().address
+        handle = self._live()
         for index in range(count):
             tensor = c.Tensor(struct_size=sizeof(c.Tensor))
-            check(read(where, index, byref(tensor)))
+            check(read(handle.address, index, byref(tensor)))
             data = ctypes.cast(tensor.data, ctypes.c_void_p).value
             gradient = ctypes.cast(tensor.gradient, ctypes.c_void_p).value
             shape = tuple(tensor.shape[: tensor.rank])
