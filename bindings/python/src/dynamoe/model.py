@@ -196,8 +196,8 @@ class Model(Inference):
         """Train for some epochs and return what happened.
 
         Everything is checked before the first step. Routing statistics are reset at the start of
-        each epoch; validation counts as well. Ctrl-C stops after the running batch: the model keeps the last full step, the
-        returned history has ``interrupted`` set.
+        each epoch; validation counts as well. Ctrl-C stops after the running batch: the model
+        keeps the last full step, the returned history has ``interrupted`` set.
 
         Parameters
         ----------
