@@ -6,6 +6,7 @@ Colours are told apart by people who see no red or no green, and in grey.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -62,14 +63,20 @@ def _figure(axes: Any, size: tuple[float, float]) -> tuple[Any, Any]:
 
 def _new_figure(matplotlib: Any, size: tuple[float, float]) -> Any:
     """Return a figure that a notebook shows once, `pyplot.show` knows, and scripts can save."""
-    notebook = "ipykernel" in sys.modules
-    if notebook or "matplotlib.pyplot" in sys.modules:
-        # Its import is what teaches a notebook to show figures.
+    if "matplotlib.pyplot" in sys.modules and "ipykernel" not in sys.modules:
         import matplotlib.pyplot as plt
 
-        if not notebook:
-            return plt.figure(figsize=size, dpi=_DPI, layout="constrained")
-    return matplotlib.figure.Figure(figsize=size, dpi=_DPI, layout="constrained")
+        return plt.figure(figsize=size, dpi=_DPI, layout="constrained")
+
+    class Figure(matplotlib.figure.Figure):  # type: ignore[misc, name-defined]
+        """A figure that shows itself in notebooks, whatever the backend."""
+
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png")
+            return buffer.getvalue()
+
+    return Figure(figsize=size, dpi=_DPI, layout="constrained")
 
 
 def history(training: History, axes: Any = None) -> Any:
