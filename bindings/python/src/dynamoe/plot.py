@@ -68,7 +68,7 @@ def _new_figure(matplotlib: Any, size: tuple[float, float]) -> Any:
 
         return plt.figure(figsize=size, dpi=_DPI, layout="constrained")
 
-    class Figure(matplotlib.figure.Figure):  # type: ignore[misc, name-defined]
+    class Figure(matplotlib.figure.Figure):  # type: ignore[misc]
         """A figure that shows itself in notebooks, whatever the backend."""
 
         def _repr_png_(self) -> bytes:
