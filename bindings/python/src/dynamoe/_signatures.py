@@ -309,6 +309,7 @@ FUNCTIONS: dict[str, Signature] = {
     "dynamoe_abi_version": (c_uint32, ()),
     "dynamoe_build_info": (c_char_p, ()),
     "dynamoe_last_error": (c_char_p, ()),
+    "dynamoe_status_name": (c_char_p, (c_int32,)),
     "dynamoe_threads_set": _status(c_int32),
     "dynamoe_threads_get": (c_int32, ()),
     "dynamoe_schedule_counts": _status(

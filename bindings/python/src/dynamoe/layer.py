@@ -46,9 +46,7 @@ class MoELayer(Network):
 
     def _adopt(self, out: Any) -> None:
         super()._adopt(out)
-        self._layer_count = 1
         self._width = int(self._info().width)
-        self._read_experts()
         self._rows_in_training: int | None = None
 
     def _layer_argument(self, layer: int) -> tuple[int, ...]:
