@@ -82,6 +82,27 @@ def test_bad_splits(x, y, more, match):
         dm.data.stratified_split(x, y, **more)
 
 
+def test_shifts():
+    x, y = dm.data.digits()
+    more, labels = dm.data.with_shifts(x, y, (8, 8))
+    assert more.shape == (5 * 1797, 64) and more.dtype == np.float32
+    assert np.array_equal(labels, np.tile(y, 5))
+    images = more.reshape(5, 1797, 8, 8)
+    assert np.array_equal(images[0], x.reshape(-1, 8, 8))
+    for index, (down, right) in enumerate([(0, 1), (0, -1), (1, 0), (-1, 0)], start=1):
+        rolled = np.roll(images[0], (down, right), axis=(1, 2))
+        if right:
+            rolled[:, :, 0 if right > 0 else -1] = 0
+        else:
+            rolled[:, 0 if down > 0 else -1] = 0
+        assert np.array_equal(images[index], rolled), index
+    for bad in ((x, y, (8, 9)), (x, y[:-1], (8, 8)), (x[0], y, (8, 8)), (x, y, 8), (x, 3, (8, 8))):
+        with pytest.raises(ValueError, match=r"^(x|y|image_shape):"):
+            dm.data.with_shifts(*bad)
+    with pytest.raises(ValueError, match="image_shape"):
+        dm.data.with_shifts(x, y, (64, 1.0))
+
+
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_idx_sets(tmp_path, name, packed):

@@ -7,6 +7,7 @@ import dynamoe as dm
 
 x, y = dm.data.digits()
 x_train, y_train, x_test, y_test = dm.data.stratified_split(x, y, test_share=0.2, seed=0)
+x_train, y_train = dm.data.with_shifts(x_train, y_train, image_shape=(8, 8))
 
 model = dm.Model(
     {
@@ -14,15 +15,17 @@ model = dm.Model(
         "inputs": 64,
         "outputs": 10,
         "width": 64,
-        "experts": {"schedule": "descending", "layers": 3, "minimum": 2, "maximum": 8},
-        "hidden": 128,
+        "hidden": 64,
+        "experts": {"schedule": "descending", "layers": 4, "minimum": 3, "maximum": 8},
         "router": {"kind": "threshold", "target_active": 2},
+        "losses": {"balance": 0.01},
+        "optimizer": {"lr": 0.003, "weight_decay": 1.0, "warmup": 60, "total": 1356},
     },
     seed=0,
 )
 print(model)
 
-model.fit(x_train, y_train, epochs=20, batch_size=64)
+model.fit(x_train, y_train, epochs=12, batch_size=64)
 
 result = model.evaluate(x_test, y_test)
 print(f"test accuracy {100 * result['accuracy']:.1f} %")
