@@ -1,0 +1,142 @@
+"""Figures: they are made, they are saved, they say what is missing."""
+
+from __future__ import annotations
+
+import builtins
+import subprocess
+import sys
+
+import dynamoe as dm
+import numpy as np
+import pytest
+
+from support.networks import classifier, config, rows
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def trained():
+    model = classifier()
+    history = model.fit(*rows(100), epochs=3, validation=rows(50, 2), progress=False)
+    return model, history
+
+
+def saved(figure, tmp_path):
+    """Return the pixels of a figure after saving it, as a person would see it."""
+    from matplotlib.image import imread
+
+    path = tmp_path / "figure.png"
+    figure.savefig(path)
+    pixels = imread(path)
+    assert pixels.shape[0] > 100 and np.ptp(pixels) > 0.5
+    return pixels
+
+
+def texts(figure):
+    return " ".join(t.get_text() for t in figure.findobj(matplotlib.text.Text) if t.get_visible())
+
+
+def test_overview(trained, tmp_path):
+    figure = dm.plot.overview(*trained, title="A title")
+    saved(figure, tmp_path)
+    shown = texts(figure)
+    for word in ("A title", "Loss", "Accuracy", "Mean K", "Expert load", "rows (%)", "epoch",
+                 "Layer 3: 3 experts", "cross-entropy (nats)"):  # fmt: skip
+        assert word in shown
+    assert (tmp_path / "figure.png").stat().st_size < 1_000_000
+
+
+def test_history(trained, tmp_path):
+    _, history = trained
+    figure = dm.plot.history(history)
+    saved(figure, tmp_path)
+    assert "validation" in texts(figure)
+    saved(history.plot(), tmp_path)
+    axes = matplotlib.figure.Figure().subplots()
+    assert dm.plot.history(history, axes=axes) is axes.figure
+    lines = axes.get_lines()
+    np.testing.assert_allclose(lines[0].get_ydata(), history.loss)
+
+
+def test_a_regression_has_no_accuracy(tmp_path):
+    x, _ = rows(60)
+    model = dm.Model(config(task="regression", outputs=1))
+    history = model.fit(x, x[:, 0], epochs=2, progress=False)
+    for figure in (dm.plot.history(history), dm.plot.overview(model, history)):
+        saved(figure, tmp_path)
+        assert "mean squared error" in texts(figure) and "Accuracy" not in texts(figure)
+
+
+def test_histograms_and_load(trained, tmp_path):
+    model, _ = trained
+    for figure in (
+        dm.plot.k_histogram(model),
+        dm.plot.k_histogram(model.routing_stats()),
+        dm.plot.expert_load(model),
+        dm.plot.expert_load(classifier()),
+    ):
+        saved(figure, tmp_path)
+    stats = model.routing_stats()
+    figure = dm.plot.k_histogram(stats)
+    heights = [patch.get_height() for patch in figure.axes[0].patches]
+    np.testing.assert_allclose(heights, 100 * stats[0].k_histogram / stats[0].rows)
+    image = dm.plot.expert_load(stats).axes[0].get_images()[0].get_array()
+    np.testing.assert_allclose(image[1, :4], 100 * stats[1].expert_rows / stats[1].rows)
+
+
+def test_many_layers(tmp_path):
+    model = classifier(experts=[40] + [3] * 15, width=4, hidden=2)
+    history = model.fit(*rows(), epochs=13, progress=False)
+    saved(dm.plot.overview(model, history), tmp_path)
+    saved(dm.plot.k_histogram(model), tmp_path)
+
+
+def test_schedules(tmp_path):
+    names = ["uniform", "descending", "ascending", "pyramid", "valley", "wave"]
+    counts = {name: dm.schedule(name, 5, 2, 9) for name in names}
+    figure = dm.plot.experts(counts)
+    saved(figure, tmp_path)
+    assert "pyramid" in texts(figure)
+    saved(dm.plot.experts([4, 3, 2]), tmp_path)
+    axes = matplotlib.figure.Figure().subplots()
+    assert dm.plot.experts(counts, axes=axes) is axes.figure
+    for bad in ({}, {"a": []}, {"a": [0]}, {"a": [1.5]}, {"a": "x"}):
+        with pytest.raises(ValueError, match="schedules"):
+            dm.plot.experts(bad)
+
+
+def test_nothing_to_draw():
+    with pytest.raises(ValueError, match="epoch"):
+        dm.plot.history(dm.History("classification", [2]))
+
+
+def test_without_matplotlib(trained, monkeypatch):
+    original = builtins.__import__
+
+    def without(name, *rest, **more):
+        if name.split(".")[0] == "matplotlib":
+            raise ImportError(name)
+        return original(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r"dynamoe\[plot\]"):
+        dm.plot.overview(*trained)
+
+
+def test_the_package_needs_neither_matplotlib_nor_tqdm():
+    script = (
+        "import sys; sys.modules['matplotlib'] = sys.modules['tqdm'] = None; import dynamoe as dm;"
+        "x, y = dm.data.digits(); m = dm.Model({'task': 'classification', 'inputs': 64,"
+        "'outputs': 10, 'width': 8, 'experts': [2], 'router': {'kind': 'dense'}});"
+        "print(m.fit(x, y, epochs=1).epochs)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "1\n" and "epoch 1/1 loss" in done.stderr, done.stderr
+
+
+def test_importing_draws_in_nothing():
+    script = "import dynamoe, sys; print('matplotlib' in sys.modules, 'tqdm' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "False False\n", done.stderr

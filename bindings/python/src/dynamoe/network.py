@@ -1,0 +1,353 @@
+"""What models and single layers have in common: the handle, its arrays, its statistics."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+from collections.abc import Mapping
+from ctypes import byref, sizeof
+from types import TracebackType
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _signatures as c
+from ._arrays import address, as_array
+from ._errors import DynaMoEError
+from ._library import check, encoded_path, integer, number
+from ._memory import Functions, Handle, Place, Tensors
+from .config import to_json
+from .statistics import Routing, RoutingStatistics
+
+Self = TypeVar("Self", bound="Network")
+
+_NAN = float("nan")
+
+
+class Network:
+    """Base of `Model` and `MoELayer`. Not made by itself."""
+
+    _noun: ClassVar[str]
+    _c: ClassVar[Functions]
+    _handle: Handle | None = None
+
+    def __init__(self, config: Mapping[str, Any], seed: int = 0) -> None:
+        text = to_json(config)
+        out = ctypes.c_void_p()
+        key = integer(seed, "seed", 0, 2**64 - 1)
+        check(self._c.create_json(text, len(text), key, byref(out)))
+        self._adopt(out)
+
+    @classmethod
+    def load(cls: type[Self], path: str | bytes | os.PathLike[str]) -> Self:
+        """Return what `save` wrote: it continues bit for bit where the saved one stood.
+
+        Parameters
+        ----------
+        path : str or path object
+            The file.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be read, is truncated, damaged or not ours.
+        ValueError
+            When `path` is not a path.
+        """
+        out = ctypes.c_void_p()
+        check(cls._c.load(encoded_path(path), byref(out)))
+        network = cls.__new__(cls)
+        network._adopt(out)
+        return network
+
+    def _adopt(self, out: ctypes.c_void_p) -> None:
+        if not out.value:
+            raise DynaMoEError("the library made no handle and reported no error")
+        handle = Handle(out.value, self._c.free)
+        self._handle = handle
+        info = self._info()
+        length = ctypes.c_size_t()
+        check(self._c.config_json(handle.address, None, 0, byref(length)))
+        text = ctypes.create_string_buffer(length.value + 1)
+        check(self._c.config_json(handle.address, text, len(text), byref(length)))
+        self._config_text = text.value.decode("utf-8")
+        self._layer_count = int(info.layers)
+        self._losses: dict[str, float] | None = None
+        self._tensors = self._read_places(self._c.parameter, info.tensor_count)
+        self._buffers = self._read_places(self._c.buffer, info.buffer_count)
+        self._read_experts()
+
+    def _read_places(self, read: Any, count: int) -> dict[str, Place]:
+        places = {}
+        handle = self._live()
+        for index in range(count):
+            tensor = c.Tensor(struct_size=sizeof(c.Tensor))
+            check(read(handle.address, index, byref(tensor)))
+            data = ctypes.cast(tensor.data, ctypes.c_void_p).value
+            gradient = ctypes.cast(tensor.gradient, ctypes.c_void_p).value
+            shape = tuple(tensor.shape[: tensor.rank])
+            places[tensor.name.decode()] = Place(shape, tensor.count, data or 0, gradient)
+        return places
+
+    def _read_experts(self) -> None:
+        statistics = c.RoutingStatistics(struct_size=sizeof(c.RoutingStatistics))
+        self._experts = []
+        for layer in range(self._layer_count):
+            self._statistics(layer, statistics)
+            self._experts.append(int(statistics.experts))
+
+    # ----------------------------------------------------------------------------- life
+
+    def _live(self) -> Handle:
+        handle = self._handle
+        if handle is None:
+            raise ValueError(f"the {self._noun} is closed")
+        return handle
+
+    def close(self) -> None:
+        """Give the network up. Its memory goes with the last view of it.
+
+        Every later method raises ValueError; closing twice is fine.
+        """
+        self._handle = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._handle is None
+
+    def __enter__(self: Self) -> Self:
+        self._live()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def save(self, path: str | bytes | os.PathLike[str]) -> None:
+        """Write one safetensors file: parameters, buffers, config, optimizer and random state.
+
+        The file is written beside `path` and renamed, so an interrupted save leaves an older file
+        whole.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be written.
+        ValueError
+            When `path` is not a path.
+        """
+        handle = self._live()
+        check(self._c.save(handle.address, encoded_path(path)))
+
+    # ----------------------------------------------------------------------------- facts
+
+    def _info(self) -> c.Info:
+        handle = self._live()
+        info = c.Info(struct_size=sizeof(c.Info))
+        check(self._c.info(handle.address, byref(info)))
+        return info
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration, every default written out; a dict that JSON can say."""
+        self._live()
+        return dict(json.loads(self._config_text))
+
+    @property
+    def experts(self) -> list[int]:
+        """Experts of each layer."""
+        self._live()
+        return list(self._experts)
+
+    @property
+    def parameter_count(self) -> int:
+        """Elements of all parameters."""
+        return int(self._info().parameter_count)
+
+    @property
+    def active_parameter_count(self) -> float:
+        """Elements in use for a row at the measured mean K (before any row: at the target)."""
+        return float(self._info().active_parameter_count)
+
+    @property
+    def flops_per_row(self) -> float:
+        """Floating-point operations of a forward, 2 per multiply-add, at the same mean K."""
+        return float(self._info().flops_per_row)
+
+    # ----------------------------------------------------------------------------- arrays
+
+    @property
+    def parameters(self) -> Tensors:
+        """Names to live read-only views; assigning to a name copies values in."""
+        self._live()
+        return Tensors(self, "parameter")
+
+    @property
+    def buffers(self) -> Tensors:
+        """Names of what is saved but not trained to live read-only views; assignable."""
+        self._live()
+        return Tensors(self, "buffer")
+
+    @property
+    def gradients(self) -> Tensors:
+        """Parameter names to live writable views; a write before `step` is used by it."""
+        self._live()
+        return Tensors(self, "gradient")
+
+    # ----------------------------------------------------------------------------- training
+
+    def step(self, lr: float | None = None) -> None:
+        """Make one optimizer step with the gradients as they are.
+
+        Parameters
+        ----------
+        lr : float, optional
+            The learning rate of this step in place of the configured one.
+
+        Raises
+        ------
+        ValueError
+            When `lr` is not a finite number of at least 0.
+        DynaMoEError
+            When a gradient is not finite.
+        """
+        handle = self._live()
+        rate = _NAN if lr is None else number(lr, "lr")
+        if lr is not None and not 0 <= rate < float("inf"):
+            raise ValueError(f"lr: got {rate}, allowed is a finite number of at least 0")
+        check(self._c.step(handle.address, rate))
+
+    def zero_gradients(self) -> None:
+        """Set every gradient to 0."""
+        handle = self._live()
+        check(self._c.zero_gradients(handle.address))
+
+    @property
+    def auxiliary_losses(self) -> NDArray[np.float64]:
+        """float64 [layers, 4] of the latest training forward, unscaled.
+
+        Columns: balance, z, entropy, sparsity.
+        """
+        handle = self._live()
+        values = np.zeros((self._layer_count, 4))
+        check(self._c.auxiliary_losses(handle.address, address(values), values.size))
+        return values
+
+    # ----------------------------------------------------------------------------- routing
+
+    def _layer_argument(self, layer: int) -> tuple[int, ...]:
+        """Return the arguments that name a layer: an index for models, nothing for a layer."""
+        return (layer,)
+
+    def _statistics(self, layer: int, result: c.RoutingStatistics, *arrays: NDArray[Any]) -> None:
+        handle = self._live()
+        pairs: list[int | None] = []
+        for array in arrays:
+            pairs += [address(array), array.size]
+        pairs += [None, 0] * (4 - len(arrays))
+        where = self._layer_argument(layer)
+        check(self._c.routing_statistics(handle.address, *where, byref(result), *pairs))
+
+    def _mean_k(self) -> list[float]:
+        """Return the mean K of each layer since the last reset."""
+        result = c.RoutingStatistics(struct_size=sizeof(c.RoutingStatistics))
+        means = []
+        for layer in range(self._layer_count):
+            self._statistics(layer, result)
+            means.append(float(result.mean_k))
+        return means
+
+    def _reset_statistics(self) -> None:
+        handle = self._live()
+        check(self._c.routing_reset(handle.address))
+
+    def routing_stats(self, reset: bool = False) -> list[RoutingStatistics]:
+        """Return the routing statistics since the last reset, one object per layer.
+
+        Parameters
+        ----------
+        reset : bool, default False
+            Start counting anew afterwards.
+        """
+        results = [self._layer_statistics(layer) for layer in range(self._layer_count)]
+        if reset:
+            self._reset_statistics()
+        return results
+
+    def _layer_statistics(self, layer: int) -> RoutingStatistics:
+        count = self._experts[layer]
+        histogram = np.zeros(count + 1, np.int64)
+        rows = np.zeros(count, np.int64)
+        weight = np.zeros(count, np.float64)
+        together = np.zeros((count, count), np.int64)
+        r = c.RoutingStatistics(struct_size=sizeof(c.RoutingStatistics))
+        self._statistics(layer, r, histogram, rows, weight, together)
+        return RoutingStatistics(
+            experts=count,
+            rows=int(r.rows),
+            k_histogram=histogram,
+            mean_k=float(r.mean_k),
+            variance_k=float(r.variance_k),
+            expert_rows=rows,
+            mean_weight=weight,
+            entropy=float(r.entropy),
+            limited_share=float(r.limited_share),
+            unused=int(r.unused),
+            coactivation=together,
+            load_imbalance=float(r.load_imbalance),
+            load_variation=float(r.load_variation),
+        )
+
+    @property
+    def last_routing(self) -> list[Routing]:
+        """Routing of the latest forward: one object per layer with ``active`` and ``weights``.
+
+        Raises
+        ------
+        DynaMoEError
+            Before any forward.
+        """
+        handle = self._live()
+        rows = ctypes.c_size_t()
+        check(self._c.last_rows(handle.address, byref(rows)))
+        results = []
+        for layer, experts in enumerate(self._experts):
+            active = np.zeros((rows.value, experts), np.uint8)
+            weights = np.zeros((rows.value, experts), np.float32)
+            where = self._layer_argument(layer)
+            arrays = (address(active), active.size, address(weights), weights.size)
+            check(self._c.last_routing(handle.address, *where, *arrays))
+            results.append(Routing(active.view(np.bool_), weights))
+        return results
+
+    def _target_active(self, value: Any) -> NDArray[np.float64]:
+        array = as_array(value, "target_active")
+        if array.dtype.kind not in "fiu" or array.ndim > 1:
+            raise ValueError(
+                f"target_active: got {value!r}, allowed is one number or one per layer"
+            )
+        return np.array(array, np.float64, ndmin=1)
+
+    def _summary(self) -> str:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"{name}(closed)" if self._handle is None else f"{name}({self._summary()})"
+
+
+def joined(parts: list[Routing]) -> Routing:
+    """Return the routing of consecutive chunks of rows as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Routing(
+        np.concatenate([part.active for part in parts]),
+        np.concatenate([part.weights for part in parts]),
+    )
