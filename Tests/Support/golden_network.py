@@ -129,20 +129,20 @@ class Network:
         self.keep_clear(distance[distance > 0])
         order = np.argsort(-clean, axis=1, kind="stable")
         active = np.zeros(clean.shape, bool)
-        for t in range(len(clean)):
-            size = int(chosen[t].sum())
+        for t, ranked in enumerate(order):
+            members = [e for e in ranked if chosen[t, e]]
             if kind == "top_k":
-                size = min(router["k"], count)
+                members = list(ranked[:router["k"]])
             if kind == "top_p":
-                size = int((np.cumsum(clean[t][order[t]]) < router["p"]).sum()) + 1
-            size = min(max(size, min(router.get("min_active", 1), count)),
+                sums = np.cumsum(clean[t][ranked])
+                self.keep_clear(np.abs(sums[:-1] - router["p"]))
+                members = list(ranked[:int((sums < router["p"]).sum()) + 1])
+            size = min(max(len(members), min(router.get("min_active", 1), count)),
                        router.get("max_active", count))
-            # Larger scores come first, so the chosen are always a prefix of the order.
-            if 0 < size < count:
-                self.keep_clear(-np.diff(clean[t][order[t]])[size - 1])
-            if kind == "top_p":
-                self.keep_clear(np.abs(np.cumsum(clean[t][order[t]])[:-1] - router["p"]))
-            active[t, order[t][:size]] = True
+            if (size != len(members) or kind in ("top_k", "top_p")) and count > 1:
+                self.keep_clear(-np.diff(clean[t][ranked]))
+            members = (members + [e for e in ranked if e not in members])[:size]
+            active[t, members] = True
         gate = router.get("gate", {"percentile": "softmax", "top_k": "normalized",
                                    "dense": "normalized"}.get(kind, "raw"))
         if kind == "top_any":

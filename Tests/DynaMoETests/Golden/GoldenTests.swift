@@ -5,32 +5,30 @@ import Testing
 
 /// Golden cases that travel with the repository; `Tests/Support/golden.py` made them.
 @Suite struct GoldenTests {
-  @Test func threshold() throws {
-    try check(GoldenCase.thresholdConfiguration, GoldenCase.thresholdTensors)
+  @Test(arguments: GoldenCase.names)
+  func golden(_ name: String) throws {
+    try GoldenReplay(GoldenCase(named: name)).check()
   }
+}
 
-  @Test func percentile() throws {
-    try check(GoldenCase.percentileConfiguration, GoldenCase.percentileTensors)
-  }
+extension GoldenCase {
+  private static let all = [
+    "threshold": (thresholdConfiguration, thresholdTensors),
+    "percentile": (percentileConfiguration, percentileTensors),
+    "top_k": (topKConfiguration, topKTensors), "mixed": (mixedConfiguration, mixedTensors),
+  ]
 
-  @Test func topK() throws {
-    try check(GoldenCase.topKConfiguration, GoldenCase.topKTensors)
-  }
+  static let names = all.keys.sorted()
 
-  @Test func mixed() throws {
-    try check(GoldenCase.mixedConfiguration, GoldenCase.mixedTensors)
-  }
-
-  private func check(_ configuration: String, _ tensors: String) throws {
+  init(named name: String) throws {
     struct Document: Decodable {
       var floats: [String: [Float]], integers: [String: [Int32]], flags: [String: [Bool]]
       var shapes: [String: [Int]]
     }
+    let (configuration, tensors) = try #require(Self.all[name])
     let document = try JSONDecoder().decode(Document.self, from: Data(tensors.utf8))
-    try GoldenReplay(
-      GoldenCase(
-        configuration: configuration, floats: document.floats, integers: document.integers,
-        flags: document.flags, shapes: document.shapes)
-    ).check()
+    self.init(
+      configuration: configuration, floats: document.floats, integers: document.integers,
+      flags: document.flags, shapes: document.shapes)
   }
 }

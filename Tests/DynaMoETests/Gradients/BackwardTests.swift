@@ -88,7 +88,8 @@ import Testing
     }
     let weights: [Float] = [0.5, 2, 3, 0, 1, 0.25, 4, 1]
     let model = try testCase.model()
-    let batch = testCase.batch(), goals = testCase.goals()
+    let batch = testCase.batch()
+    let goals = testCase.goals()
     let before = model.allParameters
     var reference = ReferenceNetwork(testCase.description, like: model)
     let losses = try model.train(batch, goals, sampleWeight: weights)
@@ -110,9 +111,11 @@ import Testing
 
   @Test func trainingABatchIsTheSameAsItsParts() throws {
     let testCase = Self.mixed
-    let whole = try testCase.model(), parts = try testCase.model()
+    let whole = try testCase.model()
+    let parts = try testCase.model()
     for step: UInt64 in 0..<3 {
-      let batch = testCase.batch(step), goals = testCase.goals(step)
+      let batch = testCase.batch(step)
+      let goals = testCase.goals(step)
       let losses = try whole.train(batch, goals)
       try parts.zeroGradients()
       try parts.run(batch, training: true)

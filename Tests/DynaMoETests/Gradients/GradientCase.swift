@@ -98,7 +98,8 @@ extension GradientCase {
   func compare(
     _ model: Model, part: UInt64 = 0, sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> GradientComparison {
-    let batch = batch(part), goals = goals(part)
+    let batch = batch(part)
+    let goals = goals(part)
     var reference = ReferenceNetwork(description, like: model)
     let noise = try learntNoise(model, batch)
     let logits = try model.run(batch, training: true)
@@ -132,8 +133,8 @@ extension GradientCase {
 
   /// ε of the model's next training forward.
   ///
-  /// It depends on seed, step, layer, row and expert alone, so a model of the same seed in which all
-  /// experts are active with their noisy score as weight shows it: ε = (w - s) / noise.
+  /// It depends on seed, step, layer, row and expert alone, so a model of the same seed in which
+  /// all experts are active with their noisy score as weight shows it: ε = (w - s) / noise.
   func learntNoise(_ model: Model, _ batch: Batch) throws -> [[Double]]? {
     guard description.router.contains(where: { ($0.noise ?? 0) > 0 }) else { return nil }
     var plain = description

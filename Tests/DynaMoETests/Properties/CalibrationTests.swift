@@ -72,7 +72,8 @@ import Testing
     #expect(try Snapshot(model) == before)
     if targets.count == 3, let error {
       let layer = try #require(targets.indices.first { !(1...4).contains(targets[$0]) })
-      #expect("\(error)".contains("layer \(layer)") || "\(error)".contains("layers.\(layer)"),
+      #expect(
+        "\(error)".contains("layer \(layer)") || "\(error)".contains("layers.\(layer)"),
         "\(error)")
     }
   }
@@ -86,7 +87,9 @@ import Testing
       try model.adjust(testCase.batch(), targetActive: [2, 2, 2])
     }
     #expect(try Snapshot(model) == before)
-    if let error { #expect("\(error)".contains("layer 1") || "\(error)".contains("layers.1"), "\(error)") }
+    if let error {
+      #expect("\(error)".contains("layer 1") || "\(error)".contains("layers.1"), "\(error)")
+    }
   }
 
   @Test func singleLayer() throws {

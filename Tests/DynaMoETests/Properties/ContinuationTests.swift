@@ -43,7 +43,8 @@ import Testing
       #expect(first.total == second.total)
     }
     // Gradients are unspecified after `trainBatch`; all else is equal.
-    let first = try Snapshot(uninterrupted), second = try Snapshot(loaded)
+    let first = try Snapshot(uninterrupted)
+    let second = try Snapshot(loaded)
     #expect(first.parameters == second.parameters)
     #expect(first.buffers == second.buffers)
     #expect(first.counts == second.counts)
@@ -59,7 +60,8 @@ import Testing
     let layer = try MoELayer(description, seed: 8)
     var random = SeededGenerator(3)
     func train(_ layers: [MoELayer]) throws {
-      let x = random.normals(60), gradient = random.normals(60)
+      let x = random.normals(60)
+      let gradient = random.normals(60)
       for layer in layers {
         try layer.zeroGradients()
         try layer.run(x, rows: 10, training: true)

@@ -91,7 +91,8 @@ import Testing
   /// Evaluation changes no parameter, buffer, gradient, count or pending backward.
   @Test(arguments: RandomNetwork.cases + RandomNetwork.wideCases)
   func evaluationOnlyReads(_ testCase: GradientCase) throws {
-    let model = try testCase.model(), twin = try testCase.model()
+    let model = try testCase.model()
+    let twin = try testCase.model()
     for network in [model, twin] {
       try network.train(testCase.batch(1), testCase.goals(1))
       try network.zeroGradients()

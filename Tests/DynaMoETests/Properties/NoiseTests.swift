@@ -70,7 +70,8 @@ import Testing
     }
     let batch = Batch.features([Float](repeating: 1, count: 50), rows: 10)
     try model.run(batch, training: true)
-    let first = try model.lastRouting(0).weights, second = try model.lastRouting(1).weights
+    let first = try model.lastRouting(0).weights
+    let second = try model.lastRouting(1).weights
     #expect(zip(first, second).count { $0 == $1 } == 0)
     // The same step counted by evaluations too would shift the noise.
     let twin = try Model(description)

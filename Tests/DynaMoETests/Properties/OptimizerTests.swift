@@ -144,12 +144,16 @@ struct OptimizerCase: Sendable, CustomTestStringConvertible {
     for step in 0..<3 as Range<UInt64> {
       try model.zeroGradients()
       try model.run(testCase.batch(step), training: true)
-      #expect(try model.lastRouting(0).active == Array(repeating: [false, true, false], count: 8).flatMap { $0 })
+      #expect(
+        try model.lastRouting(0).active
+          == Array(repeating: [false, true, false], count: 8).flatMap { $0 })
       try model.runBackward(testCase.goals(step))
       for name in ["up.weight", "up.bias", "down.weight", "down.bias"] {
         let gradient = try model.gradient("layers.0.experts.\(name)")
         let size = gradient.count / 3
-        #expect(gradient[..<size].allSatisfy { $0 == 0 } && gradient[(2 * size)...].allSatisfy { $0 == 0 })
+        #expect(
+          gradient[..<size].allSatisfy { $0 == 0 } && gradient[(2 * size)...].allSatisfy { $0 == 0 }
+        )
         #expect(gradient[size..<2 * size].contains { $0 != 0 })
       }
       // A gradient from elsewhere, so that the unused experts have momentum in later steps.
@@ -178,7 +182,10 @@ struct OptimizerCase: Sendable, CustomTestStringConvertible {
       ]
     }
     let model = try Model(testCase.description, seed: 4)
-    var strength = 0.01, p = 0.5, error = 0.0, bias = [Double](repeating: 0, count: 6)
+    var strength = 0.01
+    var p = 0.5
+    var error = 0.0
+    var bias = [Double](repeating: 0, count: 6)
     for step: UInt64 in 0..<6 {
       // Counts go over all training forwards since the last step, whatever came between.
       var counts = Array(repeating: [Int](repeating: 0, count: 6), count: 3)
@@ -209,7 +216,8 @@ struct OptimizerCase: Sendable, CustomTestStringConvertible {
       #expect(
         mismatch("λ", [buffers["layers.0.router.control"]![0]], [strength], absolute: 1e-7) == nil)
       #expect(
-        mismatch("p", Array(buffers["layers.1.router.control"]![0...1]), [p, error], absolute: 1e-6)
+        mismatch(
+          "p", Array(buffers["layers.1.router.control"]![0...1]), [p, error], absolute: 1e-6)
           == nil)
       #expect(mismatch("bias", buffers["layers.2.router.bias"]!, bias, absolute: 1e-6) == nil)
     }

@@ -17,7 +17,8 @@ struct RefusedCall: Sendable, CustomTestStringConvertible {
 /// Refused calls name the culprit and leave everything as it was.
 @Suite struct RefusalTests {
   static let features = GradientCase(
-    "features", RouterDescription(kind: "threshold", noise: 0.1, balanceRate: 0.1, targetActive: 1.6))
+    "features",
+    RouterDescription(kind: "threshold", noise: 0.1, balanceRate: 0.1, targetActive: 1.6))
   static let regression = GradientCase("regression", GradientTests.threshold) {
     $0.task = "regression"
   }
@@ -30,32 +31,33 @@ struct RefusedCall: Sendable, CustomTestStringConvertible {
     return values
   }
 
-  static let inputs = [true, false].flatMap { training in
-    [
-      ("one value short", Batch.features(Array(x.dropLast()), rows: 8)),
-      ("one value more", .features(x + [1], rows: 8)), ("no values", .features([], rows: 8)),
-      ("NaN", .features(changed(17, .nan), rows: 8)),
-      ("infinity", .features(changed(39, .infinity), rows: 8)),
-      ("-infinity", .features(changed(0, -.infinity), rows: 8)),
-      ("negative rows", .features(x, rows: -8)), ("many rows", .features(x, rows: .max)),
-      ("fewest rows", .features(x, rows: .min)),
-      ("wrapping rows", .features(x, rows: Int.max / 5 + 1)), ("tokens", .tokens([1, 2])),
-    ].map { name, batch in
-      RefusedCall("\(name), training \(training)") { model in
-        try batch.withInput { try model.forward($0, training: training, into: nil) }
-      }
-    }
-  } + [
-    RefusedCall("too small an output") { model in
-      var logits = [Float](repeating: 0, count: 23)
-      try logits.withUnsafeMutableBufferPointer { logits in
-        try Batch.features(x, rows: 8).withInput {
-          try model.forward($0, training: true, into: logits)
+  static let inputs =
+    [true, false].flatMap { training in
+      [
+        ("one value short", Batch.features(Array(x.dropLast()), rows: 8)),
+        ("one value more", .features(x + [1], rows: 8)), ("no values", .features([], rows: 8)),
+        ("NaN", .features(changed(17, .nan), rows: 8)),
+        ("infinity", .features(changed(39, .infinity), rows: 8)),
+        ("-infinity", .features(changed(0, -.infinity), rows: 8)),
+        ("negative rows", .features(x, rows: -8)), ("many rows", .features(x, rows: .max)),
+        ("fewest rows", .features(x, rows: .min)),
+        ("wrapping rows", .features(x, rows: Int.max / 5 + 1)), ("tokens", .tokens([1, 2])),
+      ].map { name, batch in
+        RefusedCall("\(name), training \(training)") { model in
+          try batch.withInput { try model.forward($0, training: training, into: nil) }
         }
       }
-    },
-    RefusedCall("no rows in training") { try $0.run(.features([], rows: 0), training: true) },
-  ]
+    } + [
+      RefusedCall("too small an output") { model in
+        var logits = [Float](repeating: 0, count: 23)
+        try logits.withUnsafeMutableBufferPointer { logits in
+          try Batch.features(x, rows: 8).withInput {
+            try model.forward($0, training: true, into: logits)
+          }
+        }
+      },
+      RefusedCall("no rows in training") { try $0.run(.features([], rows: 0), training: true) },
+    ]
 
   static let targets = [
     ("too few", Goals.classes([0, 1, 2])), ("too many", .classes(Array(repeating: 0, count: 9))),
@@ -136,7 +138,8 @@ struct RefusedCall: Sendable, CustomTestStringConvertible {
     _ refused: RefusedCall, _ testCase: GradientCase,
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
-    let model = try testCase.model(), twin = try testCase.model()
+    let model = try testCase.model()
+    let twin = try testCase.model()
     for network in [model, twin] {
       try network.train(testCase.batch(1), testCase.goals(1))
       try network.zeroGradients()
@@ -154,7 +157,8 @@ struct RefusedCall: Sendable, CustomTestStringConvertible {
       try network.train(testCase.batch(3), testCase.goals(3))
     }
     // Gradients are unspecified after `trainBatch`.
-    var first = try Snapshot(model), second = try Snapshot(twin)
+    var first = try Snapshot(model)
+    var second = try Snapshot(twin)
     first.gradients = [:]
     second.gradients = [:]
     #expect(first == second, sourceLocation: sourceLocation)
@@ -240,7 +244,8 @@ struct RefusedCall: Sendable, CustomTestStringConvertible {
     RefusedLayerCall("statistics of layer 1") { _ = try $0.routingStatistics(layer: 1) },
   ])
   func singleLayer(_ refused: RefusedLayerCall) throws {
-    let layer = try MoELayer(LayerDescription(RouterDescription(kind: "threshold", targetActive: 2)))
+    let layer = try MoELayer(
+      LayerDescription(RouterDescription(kind: "threshold", targetActive: 2)))
     #expect(throws: DynaMoEError.self) { try layer.runBackward([Float](repeating: 1, count: 48)) }
     var random = SeededGenerator(1)
     try layer.run(random.normals(48), rows: 8, training: true)

@@ -21,7 +21,8 @@ import Testing
   }
 
   @Test func mostRowsAreCompared() throws {
-    var compared = 0, all = 0
+    var compared = 0
+    var all = 0
     for testCase in RandomNetwork.cases {
       let model = try testCase.model()
       try model.run(testCase.batch(), training: true)
@@ -94,7 +95,8 @@ import Testing
     var random = SeededGenerator(1)
     let rows = 3
     let y = try layer.run(random.normals(rows * 6), rows: rows, training: true)
-    #expect(try layer.lastRouting(0).active == Array(repeating: expected, count: rows).flatMap { $0 })
+    #expect(
+      try layer.lastRouting(0).active == Array(repeating: expected, count: rows).flatMap { $0 })
     if !expected.contains(true) { #expect(y.allSatisfy { $0 == 0 }) }
   }
 

@@ -47,9 +47,10 @@ import Testing
     #expect(found.kHistogram == tally.kHistogram)
     #expect(found.kHistogram.reduce(0, +) == found.rows)
     let mean = tally.kHistogram.enumerated().reduce(0) { $0 + Double($1.0 * $1.1) } / rows
-    let variance = tally.kHistogram.enumerated().reduce(0) {
-      $0 + Double($1.1) * (Double($1.0) - mean) * (Double($1.0) - mean)
-    } / rows
+    let variance =
+      tally.kHistogram.enumerated().reduce(0) {
+        $0 + Double($1.1) * (Double($1.0) - mean) * (Double($1.0) - mean)
+      } / rows
     #expect(abs(found.meanActive - mean) < 1e-9)
     #expect(abs(found.varianceActive - variance) < 1e-9)
     #expect(found.expertRows == tally.expertRows)
@@ -150,7 +151,8 @@ import Testing
     let active = Double(elements - 71 * (2 + 1))
     #expect(abs(model.activeParameterCount - active) < 1e-6)
     // 2 per multiply-add: input 30, routers 24 + 18, (2 + 1) experts of 60 in two layers, head 18.
-    let flops = 2.0 * (30 + 24 + 18 + 2 * 3 * 60 + 18)
+    let experts = 2 * 3 * 60
+    let flops = Double(2 * (30 + 24 + 18 + experts + 18))
     #expect(model.flopsPerRow >= flops)
     #expect(model.flopsPerRow < flops * 1.5)
   }

@@ -78,7 +78,8 @@ import Testing
       let fresh = clean(description, layer, x, rows: rows)
       expected = step == 0 ? fresh : zip(expected, fresh).map { 0.8 * $0 + 0.2 * $1 }
       try layer.run(x, rows: rows, training: true)
-      #expect(mismatch("step \(step)", try layer.values(name(kind)), expected, absolute: 1e-6) == nil)
+      #expect(
+        mismatch("step \(step)", try layer.values(name(kind)), expected, absolute: 1e-6) == nil)
       #expect(try layer.values("router.control") == [0, 0, Float(step + 1), 0])
     }
   }

@@ -21,7 +21,8 @@ func gradientMismatch(_ name: String, _ found: [Float], _ expected: [Double]) ->
     return "\(name): \(found.count) elements instead of \(expected.count)"
   }
   let largest = expected.reduce(0) { max($0, abs($1)) }
-  var square = 0.0, expectedSquare = 0.0
+  var square = 0.0
+  var expectedSquare = 0.0
   for (i, (found, expected)) in zip(found, expected).enumerated() {
     let difference = abs(Double(found) - expected)
     let allowed =

@@ -73,7 +73,8 @@ struct ReferenceLayer {
     _ x: ArraySlice<Double>, _ group: String, _ index: Int, _ parameters: [String: [Double]],
     scale: Double, to output: inout Matrix, _ t: Int
   ) {
-    let h = settings.hidden, d = settings.width
+    let h = settings.hidden
+    let d = settings.width
     func projection(_ name: String, _ input: ArraySlice<Double>, _ outputs: Int) -> [Double] {
       let weight = parameters["\(prefix)\(group).\(name).weight"]!
       let bias = parameters["\(prefix)\(group).\(name).bias"]
@@ -107,7 +108,8 @@ struct ReferenceLayer {
   }
 
   private func auxiliaryLosses(_ routing: ReferenceRouting) -> ReferenceAuxiliary {
-    let n = settings.experts, rows = Double(routing.z.rows)
+    let n = settings.experts
+    let rows = Double(routing.z.rows)
     let counts = routing.counts.map(Double.init)
     let total = counts.reduce(0, +)
     var result = ReferenceAuxiliary()
@@ -244,7 +246,8 @@ struct ReferenceLosses {
   ) {
     self.init(layers: run.layers, description.losses)
     let logits = run.logits
-    var sum = 0.0, weight = 0.0
+    var sum = 0.0
+    var weight = 0.0
     for t in 0..<logits.rows {
       let w = Double(sampleWeight?[t] ?? 1)
       switch goals {

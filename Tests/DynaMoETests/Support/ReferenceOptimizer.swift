@@ -22,7 +22,8 @@ struct ReferenceOptimizer {
   }
 
   static func learningRate(_ settings: NetworkDescription.Optimizer, step: Int) -> Double {
-    let lr = settings.lr ?? 1e-3, warmup = settings.warmup ?? 0
+    let lr = settings.lr ?? 1e-3
+    let warmup = settings.warmup ?? 0
     if step <= warmup { return lr * Double(step) / Double(warmup) }
     guard let total = settings.total else { return lr }
     let floor = settings.floor ?? 0
@@ -46,11 +47,13 @@ struct ReferenceOptimizer {
   }
 
   private mutating func adamw(_ name: String, _ gradient: [Double], _ lr: Double) {
-    let beta1 = settings.betas?[0] ?? 0.9, beta2 = settings.betas?[1] ?? 0.999
+    let beta1 = settings.betas?[0] ?? 0.9
+    let beta2 = settings.betas?[1] ?? 0.999
     var w = parameters[name]!
     var m = first[name] ?? Array(repeating: 0, count: w.count)
     var v = second[name] ?? Array(repeating: 0, count: w.count)
-    let correction1 = 1 - pow(beta1, Double(steps)), correction2 = 1 - pow(beta2, Double(steps))
+    let correction1 = 1 - pow(beta1, Double(steps))
+    let correction2 = 1 - pow(beta2, Double(steps))
     for (i, g) in gradient.enumerated() {
       w[i] *= 1 - lr * decay(name)
       m[i] = beta1 * m[i] + (1 - beta1) * g

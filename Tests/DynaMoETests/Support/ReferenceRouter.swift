@@ -143,7 +143,9 @@ struct ReferenceRouter {
     var z = Matrix(x.rows, weight.rows)
     for t in 0..<x.rows {
       for e in 0..<weight.rows {
-        var sum = 0.0, xx = 0.0, ww = 0.0
+        var sum = 0.0
+        var xx = 0.0
+        var ww = 0.0
         for d in 0..<x.columns {
           sum += x[t, d] * weight[e, d]
           xx += x[t, d] * x[t, d]
