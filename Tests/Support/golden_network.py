@@ -1,9 +1,9 @@
-"""A network of the mathematics of DynaMoE (arXiv 2603.01697) in NumPy float64, for the golden cases.
+"""A network of the mathematics of DynaMoE (arXiv 2603.01697) in NumPy float64, for golden cases.
 
-Written on its own, it shares nothing with the engine. Gradients are taken by the complex step (Squire
-and Trapp 1998): df/dx = Im f(x + ih) / h with h = 1e-30, exact to the last digit because nothing is
-subtracted. The real parts are those of the unperturbed network, so selections and thresholds, which are
-constants of the gradient, are decided by them alone.
+Written on its own, it shares nothing with the engine. Gradients are taken by the complex step
+(Squire and Trapp 1998): df/dx = Im f(x + ih) / h with h = 1e-30, exact to the last digit because
+nothing is subtracted. The real parts are those of the unperturbed network, so selections and
+thresholds, which are constants of the gradient, are decided by them alone.
 """
 
 import numpy as np
