@@ -33,7 +33,7 @@ import Testing
         compared += layer.routing.margin.count { $0 > 1e-5 }
       }
     }
-    #expect(Double(compared) > 0.95 * Double(all), "\(compared) of \(all) rows")
+    #expect(Double(compared) > 0.9 * Double(all), "\(compared) of \(all) rows")
   }
 
   @Test(arguments: RandomNetwork.cases, [true, false])
