@@ -21,6 +21,19 @@ struct Spirals {
   }
 }
 
+extension Spirals {
+  /// The points in a new order, `size` at a time; what is left over waits for the next epoch.
+  func batches(
+    of size: Int, using random: inout some RandomNumberGenerator
+  ) -> [(points: [Float], labels: [Int32])] {
+    let order = labels.indices.shuffled(using: &random)
+    return stride(from: 0, through: order.count - size, by: size).map { start in
+      let chosen = order[start..<start + size]
+      return (chosen.flatMap { points[2 * $0...2 * $0 + 1] }, chosen.map { labels[$0] })
+    }
+  }
+}
+
 /// SplitMix64: the same points in every run.
 struct SeededGenerator: RandomNumberGenerator {
   var state: UInt64
