@@ -1,0 +1,130 @@
+import Foundation
+import Testing
+
+@testable import DynaMoE
+
+/// At evaluation a row's result is the same bits whatever the batch it is in and wherever it stands.
+@Suite struct BatchTests {
+  static let cases = RandomNetwork.wideCases + RandomNetwork.cases
+
+  /// Thresholds that a short training has moved, so that routing is neither all nor nothing.
+  private func trained(_ testCase: GradientCase) throws -> Model {
+    let model = try testCase.model()
+    for part: UInt64 in 10..<13 { try model.train(testCase.batch(part), testCase.goals(part)) }
+    return model
+  }
+
+  private struct Result: Equatable {
+    var logits: [UInt32]
+    var active: [[Bool]]
+    var weights: [[UInt32]]
+  }
+
+  /// One result per row.
+  private func results(_ model: Model, _ batch: Batch) throws -> [Result] {
+    let logits = try model.run(batch, training: false).bits
+    let routing = try (0..<model.layerCount).map { l in
+      (n: model.expertCount(layer: l), routing: try model.lastRouting(l))
+    }
+    let outputs = model.outputs
+    return (0..<batch.rows).map { t in
+      Result(
+        logits: Array(logits[t * outputs..<(t + 1) * outputs]),
+        active: routing.map { Array($0.routing.active[t * $0.n..<(t + 1) * $0.n]) },
+        weights: routing.map { Array($0.routing.weights.bits[t * $0.n..<(t + 1) * $0.n]) })
+    }
+  }
+
+  @Test(arguments: cases)
+  func rowsDoNotSeeEachOther(_ testCase: GradientCase) throws {
+    let model = try trained(testCase)
+    let batch = testCase.batch()
+    let rows = Array(0..<testCase.rows)
+    let whole = try results(model, batch)
+    var random = SeededGenerator(testCase.seed)
+    let permutation = rows.shuffled(using: &random)
+    #expect(
+      try results(model, batch.rows(permutation)) == permutation.map { whole[$0] }, "permuted")
+    for t in rows.prefix(5) + rows.suffix(2) {
+      #expect(try results(model, batch.rows([t])) == [whole[t]], "row \(t) alone")
+    }
+    for size in [2, 3, 7, 8, 9, 16, 31, 33, 64] where size < rows.count {
+      let chosen = Array(rows.shuffled(using: &random).prefix(size))
+      #expect(
+        try results(model, batch.rows(chosen)) == chosen.map { whole[$0] }, "\(size) rows")
+    }
+    let repeated = (0..<150).map { _ in random.integer(0..<rows.count) }
+    #expect(
+      try results(model, batch.rows(repeated)) == repeated.map { whole[$0] }, "repeated rows")
+  }
+
+  @Test(arguments: RandomNetwork.wideCases)
+  func noRows(_ testCase: GradientCase) throws {
+    let model = try testCase.model()
+    #expect(try model.run(.features([], rows: 0), training: false) == [])
+    #expect(model.lastRows == 0)
+    #expect(throws: DynaMoEError.self) {
+      try model.run(.features([], rows: 0), training: true)
+    }
+  }
+
+  @Test func evaluationReportsWhatTheLogitsSay() throws {
+    let testCase = GradientCase("", GradientTests.threshold, rows: 40, ignored: [3, 9])
+    let model = try trained(testCase)
+    let logits = try model.run(testCase.batch(), training: false)
+    guard case .classes(let classes) = testCase.goals() else { return }
+    var right = 0
+    for t in 0..<40 where classes[t] >= 0 {
+      let row = Array(logits[t * 3..<(t + 1) * 3])
+      if row.firstIndex(of: row.max()!) == Int(classes[t]) { right += 1 }
+    }
+    var reference = ReferenceNetwork(testCase.description, like: model)
+    reference.frozen = try (0..<2).map { FrozenRouting(active: try model.lastRouting($0).active) }
+    let run = reference.forward(testCase.batch().reference, training: false)
+    let loss = ReferenceLosses(run, testCase.goals(), testCase.description).task
+    let found = try model.assess(testCase.batch(), testCase.goals())
+    #expect(found.countedRows == 38)
+    #expect(abs((found.accuracy ?? .nan) - Double(right) / 38) < 1e-12)
+    #expect(abs(found.loss - loss) < 1e-5)
+    #expect(found.r2 == nil && found.perplexity == nil)
+    for l in 0..<2 {
+      let active = run.layers[l].routing.active.count { $0 }
+      #expect(abs(found.meanActive[l] - Double(active) / 40) < 1e-12)
+    }
+  }
+
+  @Test func evaluationOfARegression() throws {
+    let testCase = GradientCase("", GradientTests.threshold, rows: 30) { $0.task = "regression" }
+    let model = try trained(testCase)
+    let logits = try model.run(testCase.batch(), training: false).doubles
+    guard case .values(let values) = testCase.goals() else { return }
+    let targets = values.doubles
+    let residual = zip(logits, targets).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+    let found = try model.assess(testCase.batch(), testCase.goals())
+    #expect(abs(found.loss - residual / 90) < 1e-5)
+    #expect(found.accuracy == nil && found.perplexity == nil)
+    // Determination per output, averaged, or over all outputs: with targets of one spread both
+    // are near; what it may not be is above one or far from either.
+    let columns = (0..<3).map { c in
+      let column = (0..<30).map { targets[$0 * 3 + c] }
+      let mean = column.reduce(0, +) / 30
+      let spread = column.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
+      let error = (0..<30).reduce(0) {
+        $0 + (logits[$1 * 3 + c] - column[$1]) * (logits[$1 * 3 + c] - column[$1])
+      }
+      return (spread: spread, error: error)
+    }
+    let averaged = columns.reduce(0) { $0 + 1 - $1.error / $1.spread } / 3
+    let pooled = 1 - residual / columns.reduce(0) { $0 + $1.spread }
+    let r2 = try #require(found.r2)
+    #expect(min(abs(r2 - averaged), abs(r2 - pooled)) < 1e-4, "\(r2), \(averaged), \(pooled)")
+  }
+
+  @Test func evaluationOfALanguageModel() throws {
+    let testCase = GradientTests.tied
+    let model = try trained(testCase)
+    let found = try model.assess(testCase.batch(), testCase.goals())
+    let perplexity = try #require(found.perplexity)
+    #expect(abs(log(perplexity) - found.loss) < 1e-6)
+  }
+}
