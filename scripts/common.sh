@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the scripts of this folder, which source it. Works from the checkout's root.
 
 set -euo pipefail
@@ -5,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
 logs=build/log
+# shellcheck disable=SC2034 # used by those who source this
 library=.build-library/lib
 
 fail() {

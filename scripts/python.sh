@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced. Finds the Python that the virtual environment is made with.
 
 # Prints the first Python >= 3.10 that can make a virtual environment; PYTHON in the environment comes first. What PATH calls
