@@ -15,7 +15,7 @@ PACKAGE := $(shell find bindings/python -type f -not -path '*/__pycache__/*' -no
 # Machines may pin OpenBLAS to an old processor, which halves it.
 unexport OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
-.PHONY: help demo test check-slow build install format lint clean machine machine-test
+.PHONY: help demo test check-slow build install format lint clean machine machine-test machine-slow
 .NOTPARALLEL:
 
 help:
@@ -38,7 +38,7 @@ demo: .venv/stamp-demo
 test: machine-test
 	@scripts/test.sh
 
-check-slow: machine-test $(LIBRARY)
+check-slow: machine-slow $(LIBRARY)
 	@scripts/check-slow.sh
 
 build: $(LIBRARY)
@@ -61,6 +61,9 @@ machine:
 
 machine-test:
 	@scripts/setup.sh test
+
+machine-slow:
+	@scripts/setup.sh slow
 
 $(LIBRARY): $(SOURCES) scripts/build-library.sh | machine
 	@scripts/build-library.sh

@@ -1,7 +1,7 @@
 """Run what the documentation shows: python scripts/check-documentation.py.
 
 The blocks of one language on one page, joined, are one program: Python, C and Swift are built
-and run in an empty folder. JSON blocks are configurations, or parts of one, and must be accepted.
+and run in an empty folder, and blocks marked "output" are what the page's Python prints. JSON blocks are configurations, or parts of one, and must be accepted.
 Relative links must lead somewhere. Needs the package `dynamoe` and the built library.
 """
 
@@ -40,15 +40,17 @@ def run(command, folder, **variables):
     )
     if result.returncode != 0:
         raise AssertionError(f"{command[0]} returned {result.returncode}\n{result.stdout}{result.stderr}")
+    return result.stdout
 
 
-def check_python(code, folder, name):
-    """Run the page's Python."""
+def check_python(code, folder, shown):
+    """Run the page's Python and compare what it prints with what the page shows."""
     (folder / "page.py").write_text(code)
-    run([sys.executable, "page.py"], folder)
+    printed = run([sys.executable, "page.py"], folder)
+    assert not shown or printed == shown, f"prints\n{printed}\nbut the page shows\n{shown}"
 
 
-def check_c(code, folder, name):
+def check_c(code, folder, shown):
     """Compile the page's C strictly, as C11 against the header and library, and run it."""
     (folder / "page.c").write_text(code)
     flags = ["-std=c11", "-Wall", "-Wextra", "-pedantic", "-Werror", f"-I{ROOT / 'Include'}"]
@@ -56,20 +58,15 @@ def check_c(code, folder, name):
     run([str(folder / "page")], folder)
 
 
-def check_swift(code, folder, name):
-    """Build the page's Swift as a package that depends on this one, and run it."""
-    package = ROOT / "build" / "documentation" / name
-    sources = package / "Sources" / f"Page{name}"
-    sources.mkdir(parents=True, exist_ok=True)
-    (sources / "main.swift").write_text(code)
-    (package / "Package.swift").write_text(
-        "// swift-tools-version: 6.2\nimport PackageDescription\n"
-        f'let package = Package(name: "{name}", '
-        f'dependencies: [.package(name: "DynaMoE", path: "{ROOT}")], targets: ['
-        f'.executableTarget(name: "Page{name}", '
-        'dependencies: [.product(name: "DynaMoE", package: "DynaMoE")])])\n'
-    )
-    run([str(ROOT / "scripts" / "run-swift-example.sh"), str(package), f"Page{name}"], folder)
+def check_swift(code, folder, shown):
+    """Compile the page's Swift against the modules that the library was built from; run it."""
+    (folder / "main.swift").write_text(code)
+    build = LIBRARY.parent / "release"
+    objects = sorted(str(path) for path in build.glob("*.build/*.o"))
+    objects = [path for path in objects if "/DynaMoEC.build/" not in path]
+    flags = ["-O", "-I", str(build / "Modules"), "-I", str(ROOT / "Sources/CDynaMoEPlatform/include")]
+    run(["swiftc", *flags, "main.swift", *objects, "-o", "page"], folder)
+    run([str(folder / "page")], folder)
 
 
 def check_json(text):
@@ -105,16 +102,17 @@ def checks(page):
     yield "links", lambda: check_links(page, text)
     for number, block in enumerate(blocks(text, "json"), 1):
         yield f"json {number}", lambda block=block: check_json(block)
+    shown = "".join(blocks(text, "output"))
     for language, check in (("python", check_python), ("c", check_c), ("swift", check_swift)):
         code = "\n".join(blocks(text, language))
         if code:
-            with tempfile.TemporaryDirectory() as folder:
-                yield (
-                    language,
-                    lambda check=check, code=code, folder=folder: check(
-                        code, Path(folder), page.stem.capitalize()
-                    ),
-                )
+            yield language, lambda check=check, code=code: in_folder(check, code, shown)
+
+
+def in_folder(check, code, shown):
+    """Run a check in an empty folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        check(code, Path(folder), shown)
 
 
 def main():

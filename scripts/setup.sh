@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# setup.sh build | test: checks for Swift, then installs through apt what else is missing. Does nothing when nothing is missing.
+# setup.sh build | test | slow: checks for Swift, then installs through apt what else is missing. Does nothing when nothing is missing.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 source scripts/python.sh
 
@@ -65,8 +65,11 @@ need git git --version # the Swift package manager calls it
 if ! python_with_venv >/dev/null; then
   missing+=(python3 python3-venv)
 fi
-if [ "$purpose" = test ]; then
+if [ "$purpose" != build ]; then
   need libopenblas0 has_library libopenblas.so.0
+fi
+if [ "$purpose" = slow ]; then
+  need valgrind valgrind --version
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 

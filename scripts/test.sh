@@ -60,7 +60,6 @@ library_steps() {
   fi
   step c-programs "C programs" timeout "$limit" Tests/C/run.sh "$library" || true
   step c-install "Installed library, pkg-config and CMake" timeout "$limit" Tests/C/install.sh "$library" || true
-  # In the library's scratch folder, with its flags: everything but the example itself is built already.
   step swift-example "Swift example" timeout "$limit" scripts/run-swift-example.sh || true
   if ! step python-package "Python package" make --no-print-directory -s .venv/stamp-test; then
     steps_fail python-tests python-examples documentation
