@@ -25,7 +25,7 @@ help:
 	@echo '                    DATA=digits|mnist|fashion_mnist FOLDER=(of the data) EPOCHS=5 FIGURE=figure.png'
 	@echo '  make test         build everything and run all tests: Swift, C, Python, examples, documentation'
 	@echo '  make build        libdynamoe.so in .build-library/lib, without any need of Swift at run time'
-	@echo '  make install      library, header, pkg-config and CMake files: PREFIX=/usr/local DESTDIR='
+	@echo '  make install      library, header and pkg-config file: PREFIX=/usr/local DESTDIR='
 	@echo '  make lint         check the style; make format corrects it'
 	@echo '  make check-slow   thread and address sanitizers, valgrind (half an hour)'
 	@echo '  make clean        remove everything that was built, .venv too'
@@ -45,7 +45,7 @@ build: $(LIBRARY)
 	@echo 'Built $(LIBRARY)'
 
 install: $(LIBRARY)
-	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install.sh
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install.sh $(dir $(LIBRARY))
 
 format: machine
 	@scripts/lint.sh --fix

@@ -1,8 +1,9 @@
 """Run what the documentation shows: python scripts/check-documentation.py.
 
 The blocks of one language on one page, joined, are one program: Python, C and Swift are built
-and run in an empty folder, and blocks marked "output" are what the page's Python prints. JSON blocks are configurations, or parts of one, and must be accepted.
-Relative links must lead somewhere. Needs the package `dynamoe` and the built library.
+and run in an empty folder, and blocks marked "output" are what the page's Python prints. JSON
+blocks are configurations, or parts of one, and must be accepted. Relative links must lead
+somewhere. Needs the package `dynamoe` and the built library.
 """
 
 import copy
@@ -39,7 +40,8 @@ def run(command, folder, **variables):
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )
     if result.returncode != 0:
-        raise AssertionError(f"{command[0]} returned {result.returncode}\n{result.stdout}{result.stderr}")
+        words = result.stdout + result.stderr
+        raise AssertionError(f"{command[0]} returned {result.returncode}\n{words}")
     return result.stdout
 
 
@@ -64,7 +66,8 @@ def check_swift(code, folder, shown):
     build = LIBRARY.parent / "release"
     objects = sorted(str(path) for path in build.glob("*.build/*.o"))
     objects = [path for path in objects if "/DynaMoEC.build/" not in path]
-    flags = ["-O", "-I", str(build / "Modules"), "-I", str(ROOT / "Sources/CDynaMoEPlatform/include")]
+    folders = [build / "Modules", ROOT / "Sources" / "CDynaMoEPlatform" / "include"]
+    flags = ["-O", *(f"-I{path}" for path in folders)]
     run(["swiftc", *flags, "main.swift", *objects, "-o", "page"], folder)
     run([str(folder / "page")], folder)
 
