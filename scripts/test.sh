@@ -55,26 +55,21 @@ swift_steps() {
 
 library_steps() {
   if ! step library "libdynamoe.so: build, dependencies, exports" make --no-print-directory -s build; then
-    steps_fail c-programs c-install c-example swift-example python-tests python-examples documentation
+    steps_fail c-programs python-tests documentation
     return
   fi
-  step c-programs "C programs" timeout "$limit" Tests/C/run.sh "$library" || true
-  step c-install "Installed library and pkg-config" timeout "$limit" Tests/C/install.sh "$library" || true
-  step swift-example "Swift example" timeout "$limit" scripts/run-swift-example.sh || true
+  step c-programs "C tests, installation, C examples" timeout "$limit" Tests/C/run.sh "$library" || true
   if ! step python-package "Python package" make --no-print-directory -s .venv/stamp-test; then
-    steps_fail python-tests python-examples documentation
+    steps_fail python-tests documentation
     return
   fi
-  step python-tests "Python tests" python -m pytest -q -p no:cacheprovider Tests/Python || true
-  step python-demo "Python demo" scripts/demo.sh digits '' '' build/demo-test.png || true
-  step python-example "Python quickstart" python examples/python/quickstart.py || true
-  step python-notebook "Python notebook" python -m nbconvert --to notebook --execute --output-dir build \
-    examples/python/quickstart.ipynb || true
+  step python-tests "Python tests, examples, notebook" python -m pytest -q -p no:cacheprovider Tests/Python || true
   step documentation "Documentation: examples, configurations, links" python scripts/check-documentation.py || true
 }
 
 swift_steps
 library_steps
+step swift-example "Swift example" timeout "$limit" scripts/run-swift-example.sh || true
 step style "Style" scripts/lint.sh || true
 
 echo
