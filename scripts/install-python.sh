@@ -5,12 +5,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 source scripts/python.sh
 
 purpose=${1:?usage: install-python.sh demo | test}
+tools=()
 case $purpose in
   demo) extras=plot,progress ;;
-  test) extras=plot,progress,test ;;
+  test)
+    extras=plot,progress,test
+    tools=(ruff)
+    ;;
   *) fail "install-python.sh knows 'demo' and 'test', not '$purpose'." ;;
 esac
-# What the demo's stamp replaces must not take the tests' packages away, so extras are only ever added.
 
 if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
   rm -rf .venv
@@ -21,7 +24,7 @@ fi
 export DYNAMOE_LIBRARY="$PWD/$library/libdynamoe.so"
 quietly "pip-$purpose" "Installing the Python package and its dependencies" \
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
-  "./bindings/python[$extras]" ||
+  "./bindings/python[$extras]" "${tools[@]}" ||
   fail "pip could not install the package (no network?)."
 touch ".venv/stamp-$purpose"
 if [ "$purpose" = test ]; then
