@@ -1,9 +1,10 @@
-"""Run what the documentation shows: python scripts/check-documentation.py.
+"""Run what the documentation shows: python scripts/check-documentation.py [--write].
 
 The blocks of one language on one page, joined, are one program: Python, C and Swift are built
 and run in an empty folder, and blocks marked "output" are what the page's Python prints. JSON
 blocks are configurations, or parts of one, and must be accepted. Relative links must lead
-somewhere. Needs the package `dynamoe` and the built library.
+somewhere. With --write the "output" blocks are filled with what is printed now. Needs the package
+`dynamoe` and the built library.
 """
 
 import copy
@@ -18,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / ".build-library" / "lib"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+MARK = "---end of a shown output---"
 COMPLETE = {
     "task": "classification",
     "inputs": 8,
@@ -45,14 +47,28 @@ def run(command, folder, **variables):
     return result.stdout
 
 
-def check_python(code, folder, shown):
+def check_python(page, write):
     """Run the page's Python and compare what it prints with what the page shows."""
-    (folder / "page.py").write_text(code)
-    printed = run([sys.executable, "page.py"], folder)
-    assert not shown or printed == shown, f"prints\n{printed}\nbut the page shows\n{shown}"
+    parts = re.split(r"^(```(?:python|output)\n.*?^```$)", page.read_text(), flags=re.M | re.S)
+    code = ""
+    for part in parts:
+        if part.startswith("```python\n"):
+            code += part.removeprefix("```python\n").removesuffix("```")
+        elif part.startswith("```output\n"):
+            code += f"print({MARK!r})\n"
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "page.py").write_text(code)
+        printed = iter(run([sys.executable, "page.py"], folder).split(f"{MARK}\n"))
+    for index, part in enumerate(parts):
+        if part.startswith("```output\n"):
+            now = f"```output\n{next(printed)}```"
+            assert write or part == now, f"the page shows\n{part}\nbut this is printed\n{now}"
+            parts[index] = now
+    if write:
+        page.write_text("".join(parts))
 
 
-def check_c(code, folder, shown):
+def check_c(code, folder):
     """Compile the page's C strictly, as C11 against the header and library, and run it."""
     (folder / "page.c").write_text(code)
     flags = ["-std=c11", "-Wall", "-Wextra", "-pedantic", "-Werror", f"-I{ROOT / 'Include'}"]
@@ -60,7 +76,7 @@ def check_c(code, folder, shown):
     run([str(folder / "page")], folder)
 
 
-def check_swift(code, folder, shown):
+def check_swift(code, folder):
     """Compile the page's Swift against the modules that the library was built from; run it."""
     (folder / "main.swift").write_text(code)
     build = LIBRARY.parent / "release"
@@ -99,30 +115,31 @@ def check_links(page, text):
             assert heading in anchors, f"the link {target} names no heading of {file.name}"
 
 
-def checks(page):
+def checks(page, write):
     """Yield a name and a check for everything on the page that can be checked."""
     text = page.read_text()
     yield "links", lambda: check_links(page, text)
     for number, block in enumerate(blocks(text, "json"), 1):
         yield f"json {number}", lambda block=block: check_json(block)
-    shown = "".join(blocks(text, "output"))
-    for language, check in (("python", check_python), ("c", check_c), ("swift", check_swift)):
+    if blocks(text, "python"):
+        yield "python", lambda: check_python(page, write)
+    for language, check in (("c", check_c), ("swift", check_swift)):
         code = "\n".join(blocks(text, language))
         if code:
-            yield language, lambda check=check, code=code: in_folder(check, code, shown)
+            yield language, lambda check=check, code=code: in_folder(check, code)
 
 
-def in_folder(check, code, shown):
+def in_folder(check, code):
     """Run a check in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
-        check(code, Path(folder), shown)
+        check(code, Path(folder))
 
 
 def main():
     """Check every page and say how it went."""
     passed, failed = 0, 0
     for page in PAGES:
-        for name, check in checks(page):
+        for name, check in checks(page, "--write" in sys.argv[1:]):
             try:
                 check()
                 passed += 1
