@@ -1,0 +1,76 @@
+# The words a user types; `make` alone explains them. The work is done by scripts/, which can be run by hand too.
+
+DATA ?= digits
+FOLDER ?=
+EPOCHS ?=
+FIGURE ?= build/demo.png
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+SHELL := /bin/bash
+LIBRARY := .build-library/lib/libdynamoe.so
+SOURCES := Package.swift $(shell find Sources Include -type f)
+PACKAGE := $(shell find bindings/python -type f -not -path '*/__pycache__/*' -not -path '*/dist/*' -not -name '*.so*')
+
+# Machines may pin OpenBLAS to an old processor, which halves it.
+unexport OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
+
+.PHONY: help demo test check-slow build install format lint clean machine machine-test machine-slow
+.NOTPARALLEL:
+
+help:
+	@echo 'DynaMoE: mixture-of-experts networks whose compute follows the input'
+	@echo
+	@echo '  make demo         train a classifier on handwritten digits and draw how it routed'
+	@echo '                    DATA=digits|mnist|fashion_mnist FOLDER=(of the data) EPOCHS=5 FIGURE=figure.png'
+	@echo '  make test         build everything and run all tests: Swift, C, Python, examples, documentation'
+	@echo '  make build        libdynamoe.so in .build-library/lib, without any need of Swift at run time'
+	@echo '  make install      library, header and pkg-config file: PREFIX=/usr/local DESTDIR='
+	@echo '  make lint         check the style; make format corrects it'
+	@echo '  make check-slow   thread and address sanitizers, valgrind (half an hour)'
+	@echo '  make clean        remove everything that was built, .venv too'
+	@echo
+	@echo 'demo and test install what they miss on Debian or Ubuntu; only Swift 6.2 or newer must be there.'
+
+demo: .venv/stamp-demo
+	@scripts/demo.sh '$(DATA)' '$(FOLDER)' '$(EPOCHS)' '$(FIGURE)'
+
+test: machine-test
+	@scripts/test.sh
+
+check-slow: machine-slow $(LIBRARY)
+	@scripts/check-slow.sh
+
+build: $(LIBRARY)
+	@echo 'Built $(LIBRARY)'
+
+install: $(LIBRARY)
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install.sh $(dir $(LIBRARY))
+
+format: machine
+	@scripts/lint.sh --fix
+
+lint: machine
+	@scripts/lint.sh
+
+clean:
+	rm -rf .build .build-* .venv build examples/swift/.build bindings/python/dist
+
+machine:
+	@scripts/setup.sh build
+
+machine-test:
+	@scripts/setup.sh test
+
+machine-slow:
+	@scripts/setup.sh slow
+
+$(LIBRARY): $(SOURCES) scripts/build-library.sh | machine
+	@scripts/build-library.sh
+
+# NumPy, matplotlib and tqdm for the demo; the tests also take what stands in the package's other extras.
+.venv/stamp-demo: $(LIBRARY) $(PACKAGE) scripts/install-python.sh
+	@scripts/install-python.sh demo
+
+.venv/stamp-test: $(LIBRARY) $(PACKAGE) scripts/install-python.sh
+	@scripts/install-python.sh test
