@@ -1,0 +1,143 @@
+import DynaMoEKernels
+
+/// The router of one layer: logits, scores, selection and gate of every kind.
+///
+/// T rows, D width, N experts; z logits, s scores, u noisy scores, v selection scores, A active set, w weights.
+final class Router {
+  let settings: ResolvedRouter
+  let layer: Int
+  let width: Int
+  let experts: Int
+  let backend: Backend
+  let matrices: MatrixGroup
+  let weight: UnsafePointer<Float>
+  let weightGradient: UnsafeMutablePointer<Float>
+  /// G [N] (top_any)
+  let gates: UnsafePointer<Float>?
+  let gateGradient: UnsafeMutablePointer<Float>?
+  /// θ̄, one or one per expert
+  let storedThresholds: UnsafeMutablePointer<Float>?
+  let bias: UnsafeMutablePointer<Float>?
+  let control: UnsafeMutablePointer<Float>?
+  /// Rows per expert and rows of all training forwards since the last optimizer step.
+  var rowsSinceStep = 0
+  var expertRowsSinceStep: [Int]
+
+  init(
+    settings: ResolvedRouter, layer: Int, width: Int, experts: Int, prefix: String,
+    parameters: TensorStore, buffers: TensorStore, matrices: MatrixRegistry
+  ) throws(DynaMoEError) {
+    self.settings = settings
+    self.layer = layer
+    self.width = width
+    self.experts = experts
+    backend = matrices.backend
+    let name = prefix + "router.weight"
+    self.matrices = try matrices.add(
+      name, in: parameters, count: 1, outputs: experts, inputs: width)
+    weight = UnsafePointer(parameters.pointer(name)!)
+    weightGradient = parameters.gradientPointer(name)!
+    gates = parameters.pointer(prefix + "router.gates").map { UnsafePointer($0) }
+    gateGradient = parameters.gradientPointer(prefix + "router.gates")
+    storedThresholds =
+      buffers.pointer(prefix + "router.threshold")
+      ?? buffers.pointer(prefix + "router.expert_thresholds")
+    bias = buffers.pointer(prefix + "router.bias")
+    control = buffers.pointer(prefix + "router.control")
+    expertRowsSinceStep = Array(repeating: 0, count: experts)
+  }
+
+  /// z and s of x [T, D]; in training also noise and the thresholds of this batch. Then A and w of every row.
+  func forward(
+    _ x: UnsafePointer<Float>, rows: Int, training: TrainingMoment?, _ pass: inout RoutingPass,
+    active: UnsafeMutablePointer<UInt8>, weights: UnsafeMutablePointer<Float>
+  ) throws(AllocationError) {
+    try reserve(&pass, rows: rows)
+    score(x, rows: rows, &pass)
+    select(rows: rows, training: training, &pass, active: active, weights: weights)
+  }
+
+  func reserve(_ pass: inout RoutingPass, rows: Int) throws(AllocationError) {
+    let count = rows * experts
+    try pass.logits.reserve(count)
+    try pass.scores.reserve(count)
+    try pass.logSumExp.reserve(rows)
+    try pass.entropy.reserve(rows)
+    try pass.limited.reserve(rows)
+    try pass.thresholds.reserve(experts)
+    try pass.cleanThresholds.reserve(experts)
+    try pass.scratch.reserve(count)
+    try pass.order.reserve(count)
+    if settings.noise > 0 { try pass.noisy.reserve(count) }
+    if bias != nil { try pass.selection.reserve(count) }
+    if settings.kind == .expertThreshold { try pass.columns.reserve(count) }
+    if settings.kind == .topAny {
+      try pass.inputNorms.reserve(rows)
+      try pass.weightNorms.reserve(experts)
+    }
+  }
+
+  /// Fills logits, scores, logSumExp and entropy.
+  func score(_ x: UnsafePointer<Float>, rows: Int, _ pass: inout RoutingPass) {
+    let z = pass.logits.base
+    withOneGroup(rows: rows) { groups in
+      backend.product(groups, x, matrices, bias: nil, into: z, epilogue: .none)
+    }
+    if settings.kind == .topAny {
+      scoreCosine(x, rows: rows, &pass)
+    } else {
+      scoreSoftmax(rows: rows, &pass)
+    }
+  }
+
+  private func scoreSoftmax(rows: Int, _ pass: inout RoutingPass) {
+    let z = pass.logits.base
+    let s = pass.scores.base
+    let logSumExp = pass.logSumExp.base
+    let entropy = pass.entropy.base
+    let spare = pass.scratch.base
+    let n = experts
+    let backend = backend
+    let temperature = settings.temperature
+    let inverse = Float(1 / temperature)
+    backend.pool.forRanges(rows, grain: 64) { range in
+      for row in range {
+        let zRow = z + row * n
+        let sRow = s + row * n
+        let tempered = backend.softmax(zRow, n, inverseTemperature: inverse, into: sRow)
+        logSumExp[row] =
+          temperature == 1
+          ? tempered : backend.softmax(zRow, n, inverseTemperature: 1, into: spare + row * n)
+        var sum = 0.0
+        for expert in 0..<n {
+          sum += Double(sRow[expert]) * (Double(tempered) - Double(zRow[expert]) * Double(inverse))
+        }
+        entropy[row] = sum
+      }
+    }
+  }
+
+  /// v of the latest `select`, in its training form when `pass` has noise.
+  func selectionScores(_ pass: borrowing RoutingPass) -> UnsafeMutablePointer<Float> {
+    pass.hasBias ? pass.selection.base : noisyScores(pass)
+  }
+
+  func noisyScores(_ pass: borrowing RoutingPass) -> UnsafeMutablePointer<Float> {
+    pass.hasNoise ? pass.noisy.base : pass.scores.base
+  }
+
+  func withOneGroup(rows: Int, _ body: (RowGroups) -> Void) {
+    withUnsafeTemporaryAllocation(of: Int32.self, capacity: 2) { offsets in
+      offsets[0] = 0
+      offsets[1] = Int32(truncatingIfNeeded: rows)
+      body(RowGroups(count: 1, offsets: UnsafePointer(offsets.baseAddress!), gather: nil))
+    }
+  }
+}
+
+/// When in training a forward happens: what keys the noise.
+struct TrainingMoment {
+  var seed: UInt64
+  /// Training forwards before this one.
+  var step: Int
+}
