@@ -22,6 +22,7 @@ struct Dispatch: ~Copyable {
   /// Pairs `firstOfRow[t] ..< firstOfRow[t + 1]` in `pairOfRow` and `expertOfRow` belong to row t.
   var firstOfRow: UnsafePointer<Int32> { UnsafePointer(firstOfRowStore.base) }
   var pairOfRow: UnsafePointer<Int32> { UnsafePointer(pairOfRowStore.base) }
+  var rowOfPair: UnsafePointer<Int32> { UnsafePointer(rowOfPairStore.base) }
   var expertOfRow: UnsafePointer<Int32> { UnsafePointer(expertOfRowStore.base) }
 
   /// The pairs as groups of gathered rows.

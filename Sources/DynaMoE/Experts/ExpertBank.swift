@@ -24,18 +24,10 @@ struct ExpertScratch: ~Copyable {
 ///
 /// Shapes: up and gate `[N, H, D]`, down `[N, D, H]`; P pairs sorted by expert. Work is proportional to P.
 final class ExpertBank {
-  private struct Projection {
-    let matrices: MatrixGroup
-    let bias: UnsafePointer<Float>?
-    let weightGradient: UnsafeMutablePointer<Float>
-    let biasGradient: UnsafeMutablePointer<Float>?
-  }
-
   let count: Int
   let width: Int
   let hidden: Int
   private let function: DynaMoEKernels.Activation
-  private let backend: Backend
   private let up: Projection
   private let gate: Projection?
   private let down: Projection
@@ -47,20 +39,14 @@ final class ExpertBank {
     self.count = count
     self.width = width
     self.hidden = hidden
-    self.backend = matrices.backend
     self.function = activation.function
 
     func projection(
       _ name: String, outputs: Int, inputs: Int
     ) throws(DynaMoEError) -> Projection {
-      let weight = prefix + name + ".weight"
-      let bias = prefix + name + ".bias"
-      return Projection(
-        matrices: try matrices.add(
-          weight, in: parameters, count: count, outputs: outputs, inputs: inputs),
-        bias: parameters.pointer(bias).map { UnsafePointer($0) },
-        weightGradient: parameters.gradientPointer(weight)!,
-        biasGradient: parameters.gradientPointer(bias))
+      try Projection(
+        weight: prefix + name + ".weight", bias: prefix + name + ".bias", count: count,
+        outputs: outputs, inputs: inputs, parameters: parameters, matrices: matrices)
     }
     up = try projection("up", outputs: hidden, inputs: width)
     gate = activation.isGated ? try projection("gate", outputs: hidden, inputs: width) : nil
@@ -72,7 +58,7 @@ final class ExpertBank {
 
   /// Parameters of one expert.
   var parametersPerExpert: Double {
-    let biases = up.bias == nil ? 0 : Double((gate == nil ? 1 : 2) * hidden + width)
+    let biases = !up.hasBias ? 0 : Double((gate == nil ? 1 : 2) * hidden + width)
     return multiplyAddsPerRow + biases
   }
 
@@ -87,57 +73,49 @@ final class ExpertBank {
     let hiddenBase = activations.hidden.base
     if let gate {
       try activations.gate.reservePairs(pairs, most: mostPairs, stride: hidden)
-      backend.product(
-        groups, x, gate.matrices, bias: gate.bias, into: activations.gate.base, epilogue: .none)
-      backend.product(
-        groups, x, up.matrices, bias: up.bias, into: activations.up.base,
-        epilogue: .gated(function, gate: activations.gate.base, into: hiddenBase))
+      let gateBase = activations.gate.base
+      gate.forward(groups, x, into: gateBase)
+      up.forward(
+        groups, x, into: activations.up.base,
+        epilogue: .gated(function, gate: gateBase, into: hiddenBase))
     } else {
-      backend.product(
-        groups, x, up.matrices, bias: up.bias, into: activations.up.base,
-        epilogue: .activation(function, into: hiddenBase))
+      up.forward(
+        groups, x, into: activations.up.base, epilogue: .activation(function, into: hiddenBase))
     }
-    var sorted = groups
-    sorted.gather = nil
-    backend.product(
-      sorted, hiddenBase, down.matrices, bias: down.bias, into: activations.output.base,
-      epilogue: .none)
+    down.forward(groups.ungathered, hiddenBase, into: activations.output.base)
+  }
+
+  /// Room for `backward`.
+  func reserve(
+    _ scratch: inout ExpertScratch, pairs: Int, mostPairs: Int
+  ) throws(AllocationError) {
+    try scratch.pairs.reservePairs(pairs, most: mostPairs, stride: width)
+    try scratch.hidden.reservePairs(pairs, most: mostPairs, stride: hidden)
+    if gate != nil { try scratch.gate.reservePairs(pairs, most: mostPairs, stride: hidden) }
   }
 
   /// Reads dL/dE(x) in `scratch.pairs`, adds to the gradients of the weights, and leaves dL/dx of every pair there.
   func backward(
-    _ x: UnsafePointer<Float>, groups: RowGroups, pairs: Int, mostPairs: Int,
-    _ activations: borrowing ExpertActivations, scratch: inout ExpertScratch
-  ) throws(AllocationError) {
-    try scratch.hidden.reservePairs(pairs, most: mostPairs, stride: hidden)
-    if gate != nil { try scratch.gate.reservePairs(pairs, most: mostPairs, stride: hidden) }
-    var sorted = groups
-    sorted.gather = nil
+    _ x: UnsafePointer<Float>, groups: RowGroups, _ activations: borrowing ExpertActivations,
+    scratch: borrowing ExpertScratch
+  ) {
+    let sorted = groups.ungathered
     let gradient = scratch.pairs.base
     let hiddenGradient = scratch.hidden.base
-    backend.gradientProduct(
-      sorted, gradient, outputs: width, activations.hidden.base, inputs: hidden,
-      into: down.weightGradient, bias: down.biasGradient, accumulate: true)
+    down.addGradients(sorted, outputGradient: gradient, activations.hidden.base)
     let epilogue: Epilogue =
       gate == nil
       ? .activationGradient(function, preactivation: activations.up.base)
       : .gatedGradient(
         function, gate: activations.gate.base, up: activations.up.base,
         gateGradient: scratch.gate.base)
-    backend.transposedProduct(
-      sorted, gradient, down.matrices, into: hiddenGradient, accumulate: false, epilogue: epilogue)
-    backend.gradientProduct(
-      groups, hiddenGradient, outputs: hidden, x, inputs: width,
-      into: up.weightGradient, bias: up.biasGradient, accumulate: true)
-    backend.transposedProduct(
-      sorted, hiddenGradient, up.matrices, into: gradient, accumulate: false, epilogue: .none)
+    down.inputGradient(sorted, outputGradient: gradient, into: hiddenGradient, epilogue: epilogue)
+    up.addGradients(groups, outputGradient: hiddenGradient, x)
+    up.inputGradient(sorted, outputGradient: hiddenGradient, into: gradient)
     if let gate {
-      backend.gradientProduct(
-        groups, scratch.gate.base, outputs: hidden, x, inputs: width,
-        into: gate.weightGradient, bias: gate.biasGradient, accumulate: true)
-      backend.transposedProduct(
-        sorted, scratch.gate.base, gate.matrices, into: gradient, accumulate: true,
-        epilogue: .none)
+      let gateGradient = scratch.gate.base
+      gate.addGradients(groups, outputGradient: gateGradient, x)
+      gate.inputGradient(sorted, outputGradient: gateGradient, into: gradient, accumulate: true)
     }
   }
 }

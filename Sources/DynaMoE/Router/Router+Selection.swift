@@ -6,6 +6,9 @@ import DynaMoEKernels
   import Musl
 #endif
 
+/// Scores of a row whose sum is smaller are divided by this (gate `normalized`).
+let leastScoreSum: Float = 1e-6
+
 extension Router {
   /// u, v, the thresholds, then A and w of every row.
   func select(
@@ -83,14 +86,15 @@ extension Router {
     scratch: UnsafeMutablePointer<Float>
   ) {
     let n = experts
+    let scores = choice.scores
     switch settings.kind {
     case .percentile:
-      let threshold = quantile(choice.scores, n, settings.percentile, scratch: scratch)
-      choice.activate { Double(choice.scores[$0]) > threshold }
+      let threshold = quantile(scores, n, settings.percentile, scratch: scratch)
+      choice.activate { Double(scores[$0]) > threshold }
     case .threshold, .expertThreshold, .topAny:
-      choice.activate { Double(choice.scores[$0]) > thresholds[$0] }
+      choice.activate { Double(scores[$0]) > thresholds[$0] }
     case .relu:
-      choice.activate { choice.scores[$0] > 0 }
+      choice.activate { scores[$0] > 0 }
     case .dense:
       choice.activate { _ in true }
     case .topK:
@@ -129,7 +133,7 @@ extension Router {
     case .normalized:
       var sum: Float = 0
       for e in 0..<n where active[e] != 0 { sum += u[e] }
-      let inverse = 1 / max(sum, 1e-6)
+      let inverse = 1 / max(sum, leastScoreSum)
       for e in 0..<n { w[e] = active[e] != 0 ? u[e] * inverse : 0 }
     case .softmax:
       var largest = -Float.infinity

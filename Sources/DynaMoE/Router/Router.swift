@@ -9,9 +9,7 @@ final class Router {
   let width: Int
   let experts: Int
   let backend: Backend
-  let matrices: MatrixGroup
-  let weight: UnsafePointer<Float>
-  let weightGradient: UnsafeMutablePointer<Float>
+  let projection: Projection
   /// G [N] (top_any)
   let gates: UnsafePointer<Float>?
   let gateGradient: UnsafeMutablePointer<Float>?
@@ -32,11 +30,9 @@ final class Router {
     self.width = width
     self.experts = experts
     backend = matrices.backend
-    let name = prefix + "router.weight"
-    self.matrices = try matrices.add(
-      name, in: parameters, count: 1, outputs: experts, inputs: width)
-    weight = UnsafePointer(parameters.pointer(name)!)
-    weightGradient = parameters.gradientPointer(name)!
+    projection = try Projection(
+      weight: prefix + "router.weight", outputs: experts,
+      inputs: width, parameters: parameters, matrices: matrices)
     gates = parameters.pointer(prefix + "router.gates").map { UnsafePointer($0) }
     gateGradient = parameters.gradientPointer(prefix + "router.gates")
     storedThresholds =
@@ -80,9 +76,7 @@ final class Router {
   /// Fills logits, scores, logSumExp and entropy.
   func score(_ x: UnsafePointer<Float>, rows: Int, _ pass: inout RoutingPass) {
     let z = pass.logits.base
-    withOneGroup(rows: rows) { groups in
-      backend.product(groups, x, matrices, bias: nil, into: z, epilogue: .none)
-    }
+    RowGroups.withAll(rows: rows) { projection.forward($0, x, into: z) }
     if settings.kind == .topAny {
       scoreCosine(x, rows: rows, &pass)
     } else {
@@ -124,14 +118,6 @@ final class Router {
 
   func noisyScores(_ pass: borrowing RoutingPass) -> UnsafeMutablePointer<Float> {
     pass.hasNoise ? pass.noisy.base : pass.scores.base
-  }
-
-  func withOneGroup(rows: Int, _ body: (RowGroups) -> Void) {
-    withUnsafeTemporaryAllocation(of: Int32.self, capacity: 2) { offsets in
-      offsets[0] = 0
-      offsets[1] = Int32(truncatingIfNeeded: rows)
-      body(RowGroups(count: 1, offsets: UnsafePointer(offsets.baseAddress!), gather: nil))
-    }
   }
 }
 

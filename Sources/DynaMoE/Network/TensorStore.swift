@@ -126,6 +126,16 @@ final class TensorStore {
     }
   }
 
+  /// All values, to come back to with `restore`.
+  func snapshot() -> [Float] { Array(UnsafeBufferPointer(start: values.base, count: extent)) }
+
+  func restore(_ snapshot: [Float]) {
+    snapshot.withUnsafeBufferPointer { source in
+      guard let base = source.baseAddress else { return }
+      values.base.update(from: base, count: min(extent, source.count))
+    }
+  }
+
   func tensors() -> [Tensor] {
     entries.indices.map { index in
       Tensor(

@@ -1,0 +1,117 @@
+import DynaMoEKernels
+
+/// What a training forward through a block keeps for its backward.
+final class BlockPass {
+  /// h [T, D]
+  var input = Buffer<Float>()
+  /// norm(h) [T, D], when there is a norm
+  var normalised = Buffer<Float>()
+  var norm = NormPass()
+  let layer = LayerPass()
+  let record: RoutingRecord
+
+  init(experts: Int) { record = RoutingRecord(experts: experts) }
+}
+
+/// Memory of a backward through blocks.
+final class BlockScratch {
+  let layer = LayerScratch()
+  /// dL/d(what the layer reads) [T, D]
+  var inputGradient = Buffer<Float>()
+  /// [T, D]
+  var normalised = Buffer<Float>()
+}
+
+/// h ← r·h + MoE(norm(h)), r = 1 with residual connections, else 0.
+final class Block {
+  let norm: NormLayer?
+  let layer: RoutedLayer
+  private let hasResidual: Bool
+  private let width: Int
+  private let backend: Backend
+
+  init(
+    _ model: ResolvedModel, index: Int, parameters: TensorStore, buffers: TensorStore,
+    matrices: MatrixRegistry
+  ) throws(DynaMoEError) {
+    let prefix = TensorNames.layerPrefix(index)
+    norm = NormLayer(
+      model.norm, name: prefix + "norm", width: model.width, parameters: parameters,
+      backend: matrices.backend)
+    layer = try RoutedLayer(
+      model.layers[index], index: index, width: model.width, sharedExperts: model.sharedExperts,
+      activation: model.activation, prefix: prefix, parameters: parameters, buffers: buffers,
+      matrices: matrices)
+    hasResidual = model.residual
+    width = model.width
+    backend = matrices.backend
+  }
+
+  /// From `pass.input`, which the caller has filled, to `next [T, D]`.
+  func forward(
+    rows: Int, training: TrainingMoment, into next: UnsafeMutablePointer<Float>, _ pass: BlockPass
+  ) throws(AllocationError) {
+    let h = pass.input.base
+    if let norm {
+      try pass.normalised.reserve(rows * width)
+      try norm.forward(h, rows: rows, into: pass.normalised.base, &pass.norm)
+    }
+    try pass.record.reserve(rows: rows)
+    try layer.forward(
+      layerInput(pass), rows: rows, training: training, base: hasResidual ? h : nil, into: next,
+      pass.layer, active: pass.record.active, weights: pass.record.weights)
+  }
+
+  /// The layer's own rows, of h that is overwritten with the result. `normalised [T, D]` is scratch.
+  func evaluate(
+    _ h: UnsafeMutablePointer<Float>, rows: Int, normalised: UnsafeMutablePointer<Float>,
+    norm normPass: inout NormPass, _ pass: LayerPass, active: UnsafeMutablePointer<UInt8>,
+    weights: UnsafeMutablePointer<Float>
+  ) throws(AllocationError) {
+    let x = try normalise(h, rows: rows, into: normalised, &normPass)
+    // The layer has read x before it writes to h.
+    try layer.forward(
+      x, rows: rows, training: nil, base: hasResidual ? UnsafePointer(h) : nil, into: h, pass,
+      active: active, weights: weights)
+  }
+
+  /// What the layer reads: norm(h) in `normalised`, or h itself.
+  func normalise(
+    _ h: UnsafePointer<Float>, rows: Int, into normalised: UnsafeMutablePointer<Float>,
+    _ pass: inout NormPass
+  ) throws(AllocationError) -> UnsafePointer<Float> {
+    guard let norm else { return h }
+    try norm.forward(h, rows: rows, into: normalised, &pass)
+    return UnsafePointer(normalised)
+  }
+
+  func reserve(_ scratch: BlockScratch, rows: Int, _ pass: BlockPass) throws(AllocationError) {
+    try layer.reserve(scratch.layer, rows: rows, pass.layer)
+    try scratch.inputGradient.reserve(rows * width)
+    try scratch.normalised.reserve(rows * width)
+  }
+
+  /// From dL/dnext to dL/dh [T, D]: adds to the gradients of the parameters.
+  func backward(
+    rows: Int, outputGradient dNext: UnsafePointer<Float>, losses: LossConfiguration,
+    _ pass: BlockPass, _ scratch: BlockScratch, into dh: UnsafeMutablePointer<Float>
+  ) {
+    let dx = norm == nil ? dh : scratch.inputGradient.base
+    layer.backward(
+      layerInput(pass), rows: rows, outputGradient: dNext, losses: losses, pass.layer,
+      pass.record, scratch.layer, into: dx)
+    norm?.backward(
+      pass.input.base, rows: rows, outputGradient: dx, pass.norm,
+      normalised: scratch.normalised.base, into: dh)
+    guard hasResidual else { return }
+    let d = width
+    backend.pool.forRanges(rows, grain: 64) { range in
+      backend.add(
+        dNext + range.lowerBound * d, to: dh + range.lowerBound * d, range.count * d)
+    }
+  }
+
+  private func layerInput(_ pass: BlockPass) -> UnsafePointer<Float> {
+    UnsafePointer(norm == nil ? pass.input.base : pass.normalised.base)
+  }
+}

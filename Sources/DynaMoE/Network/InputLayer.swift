@@ -1,0 +1,119 @@
+import DynaMoEKernels
+
+/// The first map of a network: h = x · Wᵀ + bias of features, or the embedding's rows of token ids.
+final class InputLayer {
+  private enum Map {
+    case projection(Projection)
+    case embedding(
+      values: UnsafePointer<Float>, gradient: UnsafeMutablePointer<Float>, vocabulary: Int)
+  }
+
+  /// Features per row; 1 for ids.
+  let inputs: Int
+  private let width: Int
+  private let map: Map
+  private let backend: Backend
+
+  init(
+    _ model: ResolvedModel, parameters: TensorStore, matrices: MatrixRegistry
+  ) throws(DynaMoEError) {
+    width = model.width
+    backend = matrices.backend
+    inputs = model.inputs ?? 1
+    if let inputs = model.inputs {
+      map = .projection(
+        try Projection(
+          weight: "input.weight", bias: "input.bias", outputs: model.width, inputs: inputs,
+          parameters: parameters, matrices: matrices))
+    } else {
+      guard let values = parameters.pointer("embedding.weight"),
+        let gradient = parameters.gradientPointer("embedding.weight")
+      else { throw .argument("the network has no parameter embedding.weight") }
+      map = .embedding(
+        values: UnsafePointer(values), gradient: gradient, vocabulary: model.vocabulary ?? 0)
+    }
+  }
+
+  // MARK: - Checks
+
+  /// The rows, once shape, range and finiteness are known to be right.
+  func check(_ input: Input) throws(DynaMoEError) -> RowSource? {
+    switch (input, map) {
+    case (.features(let x, let rows), .projection):
+      return try checkFeatures(x, rows: rows, columns: inputs, name: "inputs", backend: backend)
+        .map { .features($0) }
+    case (.tokens(let ids), .embedding(_, _, let vocabulary)):
+      for (row, id) in ids.enumerated() where id < 0 || Int(id) >= vocabulary {
+        throw .argument("ids[\(row)] is \(id), allowed: 0 to \(vocabulary - 1)")
+      }
+      return ids.baseAddress.map { .tokens($0) }
+    case (.tokens, .projection):
+      throw .argument("ids are given to a model of features, allowed: x [rows, \(inputs)]")
+    case (.features, .embedding(_, _, let vocabulary)):
+      throw .argument(
+        "x is given to a model of token ids, allowed: ids [rows] from 0 to \(vocabulary - 1)")
+    }
+  }
+
+  // MARK: - Forward and backward
+
+  /// h [T, D].
+  func forward(_ source: RowSource, rows: Int, into h: UnsafeMutablePointer<Float>) {
+    switch (source, map) {
+    case (.features(let x), .projection(let projection)):
+      RowGroups.withAll(rows: rows) { projection.forward($0, x, into: h) }
+    case (.tokens(let ids), .embedding(let values, _, _)):
+      let d = width
+      backend.pool.forRanges(rows, grain: 256) { range in
+        for row in range {
+          (h + row * d).update(from: values + Int(ids[row]) * d, count: d)
+        }
+      }
+    default: break
+    }
+  }
+
+  /// Adds to the gradients of the parameters; writes dL/dx [T, inputs] if asked.
+  func backward(
+    _ source: RowSource, rows: Int, outputGradient dh: UnsafePointer<Float>,
+    into dx: UnsafeMutablePointer<Float>?
+  ) {
+    switch (source, map) {
+    case (.features(let x), .projection(let projection)):
+      RowGroups.withAll(rows: rows) { groups in
+        projection.addGradients(groups, outputGradient: dh, x)
+        if let dx { projection.inputGradient(groups, outputGradient: dh, into: dx) }
+      }
+    case (.tokens(let ids), .embedding(_, let gradient, _)):
+      // Threads share columns, not rows: the order of every sum is that of the rows.
+      let d = width
+      backend.pool.forRanges(d, grain: 32) { range in
+        for row in 0..<rows {
+          backend.add(
+            dh + row * d + range.lowerBound, to: gradient + Int(ids[row]) * d + range.lowerBound,
+            range.count)
+        }
+      }
+    default: break
+    }
+  }
+}
+
+/// x [rows, columns], finite; nil if there are no rows.
+func checkFeatures(
+  _ x: UnsafeBufferPointer<Float>, rows: Int, columns: Int, name: String, backend: Backend
+) throws(DynaMoEError) -> UnsafePointer<Float>? {
+  let (count, overflow) = rows.multipliedReportingOverflow(by: columns)
+  guard rows >= 0, !overflow, x.count == count else {
+    throw .argument(
+      "x has \(x.count) values, allowed: rows * \(name) = \(rows) * \(columns)"
+        + (overflow || rows < 0 ? "" : " = \(count)"))
+  }
+  guard count > 0, let base = x.baseAddress else { return nil }
+  guard backend.isFinite(base, count) else {
+    let bad = x.firstIndex { !$0.isFinite } ?? 0
+    throw .argument(
+      "x[\(bad / columns), \(bad % columns)] is \(x[bad]), allowed: finite numbers")
+  }
+  return base
+}

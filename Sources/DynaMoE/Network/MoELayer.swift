@@ -1,0 +1,179 @@
+import DynaMoEKernels
+
+/// A single layer to drive by hand: y = Σ w·E(x) over the active experts, plus the shared ones. No norm, no residual.
+///
+///     let layer = try MoELayer(LayerConfiguration(width: 64, experts: 8, router: .topK(2)))
+///
+/// T rows, D width. Parameter names have no `layers.0.`. The auxiliary losses of the configuration count, though there is no task.
+public final class MoELayer: RoutedNetwork {
+  /// As it was given.
+  public let configuration: LayerConfiguration
+
+  private let layer: RoutedLayer
+  private let pass: LayerPass
+  private let record: RoutingRecord
+  private let scratch = LayerScratch()
+  private var input = Buffer<Float>()
+  private var inputGradientStore = Buffer<Float>()
+
+  /// A layer with weights drawn from `seed`: the same seed and configuration give the same bits.
+  public init(_ configuration: LayerConfiguration, seed: UInt64 = 0) throws(DynaMoEError) {
+    let (resolved, _) = try configuration.resolved()
+    let storage = try NetworkStorage(
+      kind: .layer, configurationJSON: configuration.json, losses: configuration.losses,
+      optimizer: configuration.optimizer, seed: seed, layers: [resolved],
+      parameters: TensorNames.layerParameters(
+        resolved, width: configuration.width, sharedExperts: configuration.sharedExperts,
+        activation: configuration.activation, bias: configuration.bias, prefix: ""),
+      buffers: TensorNames.layerBuffers(resolved, prefix: ""))
+    self.configuration = configuration
+    layer = try RoutedLayer(
+      resolved, index: 0, width: configuration.width, sharedExperts: configuration.sharedExperts,
+      activation: configuration.activation, prefix: "", parameters: storage.parameters,
+      buffers: storage.buffers, matrices: storage.matrices)
+    pass = LayerPass()
+    record = RoutingRecord(experts: resolved.experts)
+    super.init(storage, layers: [layer], passes: [pass], records: [record])
+  }
+
+  /// The layer of a file that ``RoutedNetwork/save(to:)`` wrote.
+  ///
+  /// - Throws: ``DynaMoEError/file(_:)``, ``DynaMoEError/format(_:)`` for truncated, damaged and foreign files, also for the file of
+  ///   a model.
+  public convenience init(contentsOf path: String) throws(DynaMoEError) {
+    let file = try NetworkFile(path: path, kind: .layer)
+    let configuration = try file.parsed { (json) throws(DynaMoEError) in
+      try LayerConfiguration(json: json)
+    }
+    try self.init(configuration, seed: file.seed)
+    try file.load(into: self)
+  }
+
+  private var width: Int { configuration.width }
+
+  // MARK: - Forward
+
+  /// y [T, D] of x [T, D]. With `training` as ``Model/forward(_:training:into:)``.
+  ///
+  /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``, ``DynaMoEError/failed(_:)`` when a y is not finite.
+  public func forward(
+    _ x: UnsafeBufferPointer<Float>, rows: Int, training: Bool,
+    into y: UnsafeMutableBufferPointer<Float>
+  ) throws(DynaMoEError) {
+    let source = try check(x, rows: rows)
+    try checkRoom("y", y.count, rows: rows, columns: width)
+    guard let source, let destination = y.baseAddress else {
+      guard !training else { throw .argument("rows is 0, allowed in training: at least 1") }
+      latest = .evaluation(rows: 0)
+      return
+    }
+    guard training else {
+      try evaluate(source, rows: rows, into: destination)
+      return
+    }
+    trainingState = .none
+    latest = .none
+    try withMemory(for: "a training forward of \(rows) rows") { () throws(AllocationError) in
+      try input.reserve(rows * width)
+      input.base.update(from: source, count: rows * width)
+      try record.reserve(rows: rows)
+      try layer.forward(
+        input.base, rows: rows, training: moment, base: nil, into: destination, pass,
+        active: record.active, weights: record.weights)
+    }
+    try checkFinite(destination, rows: rows)
+    commitTrainingForward(rows: rows)
+    trainingState = .pending(rows: rows)
+  }
+
+  private func evaluate(
+    _ x: UnsafePointer<Float>, rows: Int, into y: UnsafeMutablePointer<Float>
+  ) throws(DynaMoEError) {
+    let record = evaluationRecords[0]
+    latest = .none
+    layer.pendingCounters.reset()
+    try withMemory(for: "an evaluation of \(rows) rows") { () throws(AllocationError) in
+      try record.reserve(rows: rows)
+      for first in stride(from: 0, to: rows, by: EvaluationPass.chunkRows) {
+        let weights = record.weights + first * record.experts
+        try layer.forward(
+          x + first * width, rows: min(EvaluationPass.chunkRows, rows - first), training: nil,
+          base: nil, into: y + first * width, evaluationPass,
+          active: record.active + first * record.experts, weights: weights)
+        layer.countEvaluation(evaluationPass, weights: weights)
+      }
+    }
+    try checkFinite(y, rows: rows)
+    layer.commitEvaluation()
+    latest = .evaluation(rows: rows)
+  }
+
+  // MARK: - Loss and backward
+
+  /// The weighted auxiliary losses of the latest training forward; `task` is 0.
+  ///
+  /// - Throws: ``DynaMoEError/state(_:)`` without a training forward since the last backward.
+  public func losses() throws(DynaMoEError) -> Losses {
+    losses(task: 0, accuracy: nil, rows: try requirePending())
+  }
+
+  /// From dL/dy [T, D], to which the gradients of the weighted auxiliary losses are added: adds to the gradients.
+  ///
+  /// - Parameter inputGradient: [T, D], overwritten with dL/dx.
+  /// - Throws: ``DynaMoEError/state(_:)`` without a training forward since the last backward; after any error the forward still waits.
+  public func backward(
+    _ outputGradient: UnsafeBufferPointer<Float>,
+    inputGradient: UnsafeMutableBufferPointer<Float>? = nil
+  ) throws(DynaMoEError) {
+    let rows = try requirePending()
+    let dy = try checkGradient(outputGradient, rows: rows, columns: width, backend: backend)
+    if let inputGradient {
+      try checkRoom("input_gradient", inputGradient.count, rows: rows, columns: width)
+    }
+    try withMemory(for: "a backward of \(rows) rows") { () throws(AllocationError) in
+      try layer.reserve(scratch, rows: rows, pass)
+      if inputGradient == nil { try inputGradientStore.reserve(rows * width) }
+    }
+    layer.backward(
+      input.base, rows: rows, outputGradient: dy, losses: storage.losses, pass, record, scratch,
+      into: inputGradient?.baseAddress ?? inputGradientStore.base)
+    trainingState = .finished(rows: rows)
+  }
+
+  // MARK: - Calibration
+
+  /// Sets the stored thresholds so that x [T, D] routes with a mean K of `targetActive`; later training moves them on.
+  ///
+  /// - Throws: ``DynaMoEError/argument(_:)`` for a router without stored thresholds, a target outside `minActive` to
+  ///   `min(N, maxActive)`, T = 0.
+  public func calibrate(
+    _ x: UnsafeBufferPointer<Float>, rows: Int, targetActive: Double
+  ) throws(DynaMoEError) {
+    let source = try check(x, rows: rows)
+    try checkCalibration([targetActive])
+    guard let source else { throw .argument("rows is 0, allowed to calibrate: at least 1") }
+    try withMemory(for: "a calibration on \(rows) rows") { () throws(AllocationError) in
+      let scores = try SelectionScores(rows: rows, experts: layer.expertCount)
+      try scores.fill(source, rows: rows, layer.router, &evaluationPass.routing)
+      try layer.router.calibrate(scores, rows: rows, targetActive: targetActive)
+    }
+  }
+
+  // MARK: - Checks
+
+  private func check(
+    _ x: UnsafeBufferPointer<Float>, rows: Int
+  ) throws(DynaMoEError) -> UnsafePointer<Float>? {
+    let source = try checkFeatures(
+      x, rows: rows, columns: width, name: "width", backend: backend)
+    try checkRows(rows, sharedExperts: configuration.sharedExperts)
+    return source
+  }
+
+  private func checkFinite(_ y: UnsafePointer<Float>, rows: Int) throws(DynaMoEError) {
+    guard backend.isFinite(y, rows * width) else {
+      throw .failed(
+        "y is not finite: parameters or input have grown too large; nothing was changed")
+    }
+  }
+}

@@ -1,0 +1,120 @@
+/// The file of a network: its tensors by name, and in the metadata configuration, seed and counts.
+struct NetworkFile {
+  private enum Key {
+    static let format = "format"
+    static let version = "version"
+    static let kind = "kind"
+    static let configuration = "config"
+    static let seed = "seed"
+    static let optimizerSteps = "optimizer_steps"
+    static let trainingForwards = "training_forwards"
+  }
+  private static let format = "dynamoe"
+  private static let version = "1"
+
+  let configuration: String
+  let seed: UInt64
+  private let file: SafetensorsFile
+  private let optimizerSteps: Int
+  private let trainingForwards: Int
+
+  // MARK: - Writing
+
+  static func write(_ network: RoutedNetwork, to path: String) throws(DynaMoEError) {
+    let storage = network.storage
+    var tensors: [(name: String, shape: [Int], values: UnsafeBufferPointer<Float>)] = []
+    for tensor in network.parameters + network.buffers {
+      tensors.append((tensor.name, tensor.shape, tensor.values))
+    }
+    for state in storage.optimizer.stateTensors {
+      tensors.append((state.name, state.shape, UnsafeBufferPointer(state.values)))
+    }
+    let metadata = [
+      Key.format: format, Key.version: version, Key.kind: storage.kind.rawValue,
+      Key.configuration: storage.configurationJSON, Key.seed: String(storage.seed),
+      Key.optimizerSteps: String(storage.optimizer.steps),
+      Key.trainingForwards: String(network.trainingForwards),
+    ]
+    try writeSafetensors(path: path, metadata: metadata, tensors: tensors)
+  }
+
+  // MARK: - Reading
+
+  init(path: String, kind: NetworkStorage.Kind) throws(DynaMoEError) {
+    let file = try SafetensorsFile(path: path)
+    func text(_ key: String) throws(DynaMoEError) -> String {
+      guard let text = file.metadata[key] else {
+        throw .format("\(path): not a file of this library: its metadata has no \(quoted(key))")
+      }
+      return text
+    }
+    func number(_ key: String) throws(DynaMoEError) -> Int {
+      let text = try text(key)
+      guard let number = Int(text), 0...Limit.steps ~= number else {
+        throw .format(
+          "\(path): \(key) in the metadata is \(quoted(text)), allowed: 0 to \(Limit.steps)")
+      }
+      return number
+    }
+    let format = try text(Key.format)
+    guard format == Self.format else {
+      throw .format("\(path): not a file of this library: its format is \(quoted(format))")
+    }
+    let version = try text(Key.version)
+    guard version == Self.version else {
+      throw .format(
+        "\(path): version \(quoted(version)) of the format, this library reads \(Self.version)")
+    }
+    let found = try text(Key.kind)
+    guard found == kind.rawValue else {
+      throw .format("\(path): holds a \(quoted(found)), not a \(kind.rawValue)")
+    }
+    configuration = try text(Key.configuration)
+    let seedText = try text(Key.seed)
+    guard let seed = UInt64(seedText) else {
+      throw .format("\(path): seed in the metadata is \(quoted(seedText)), allowed: a number")
+    }
+    self.seed = seed
+    optimizerSteps = try number(Key.optimizerSteps)
+    trainingForwards = try number(Key.trainingForwards)
+    self.file = file
+  }
+
+  /// What `parse` makes of the configuration; its error names the file.
+  func parsed<Configuration>(
+    _ parse: (String) throws(DynaMoEError) -> Configuration
+  ) throws(DynaMoEError) -> Configuration {
+    do throws(DynaMoEError) {
+      return try parse(configuration)
+    } catch {
+      throw .format("\(file.path): configuration: \(error)")
+    }
+  }
+
+  /// Fills a network just made from the configuration.
+  func load(into network: RoutedNetwork) throws(DynaMoEError) {
+    let storage = network.storage
+    storage.optimizer.steps = optimizerSteps
+    network.trainingForwards = trainingForwards
+    var tensors: [(name: String, shape: [Int], values: UnsafeMutableBufferPointer<Float>)] = []
+    for store in [storage.parameters, storage.buffers] {
+      for (index, entry) in store.entries.enumerated() {
+        tensors.append((entry.specification.name, entry.specification.shape, store.values(index)))
+      }
+    }
+    tensors += storage.optimizer.stateTensors
+    let known = Set(tensors.map(\.name))
+    if let unknown = file.names.first(where: { !known.contains($0) }) {
+      throw .format("\(file.path): unknown tensor \(quoted(unknown))")
+    }
+    for tensor in tensors {
+      try file.copyFloats(tensor.name, shape: tensor.shape, into: tensor.values)
+      if let bad = tensor.values.firstIndex(where: { !$0.isFinite }) {
+        throw .format(
+          "\(file.path): \(quoted(tensor.name)) has \(tensor.values[bad]) at \(bad), allowed: finite numbers"
+        )
+      }
+    }
+    storage.matrices.invalidateAll()
+  }
+}

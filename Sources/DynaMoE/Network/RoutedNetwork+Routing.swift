@@ -1,0 +1,84 @@
+import DynaMoEKernels
+
+extension RoutedNetwork {
+  public var layerCount: Int { layers.count }
+
+  /// N of `layer`, which is in 0 ..< `layerCount`.
+  public func expertCount(layer: Int) -> Int { layers[layer].expertCount }
+
+  /// How `layer` routed since the last reset.
+  public func routingStatistics(layer: Int) throws(DynaMoEError) -> RoutingStatistics {
+    try check(layer)
+    return RoutingStatistics(layers[layer].counters)
+  }
+
+  public func resetRoutingStatistics() {
+    for layer in layers { layer.counters.reset() }
+  }
+
+  /// Rows of the latest forward; 0 before any.
+  public var lastRows: Int {
+    switch latest {
+    case .none: 0
+    case .training(let rows), .evaluation(let rows): rows
+    }
+  }
+
+  /// The routing of the latest forward in `layer`: `active [T, N]` of 0 and 1, `weights [T, N]`, 0 where not active.
+  ///
+  /// - Throws: ``DynaMoEError/state(_:)`` before any forward, ``DynaMoEError/argument(_:)`` when an array is too small.
+  public func copyLastRouting(
+    layer: Int, active: UnsafeMutableBufferPointer<UInt8>?,
+    weights: UnsafeMutableBufferPointer<Float>?
+  ) throws(DynaMoEError) {
+    try check(layer)
+    let record: RoutingRecord
+    switch latest {
+    case .none: throw .state("there is no routing before a forward")
+    case .training: record = trainingRecords[layer]
+    case .evaluation: record = evaluationRecords[layer]
+    }
+    let count = lastRows * layers[layer].expertCount
+    for (name, capacity) in [("active", active?.count), ("weights", weights?.count)] {
+      guard capacity ?? count >= count else {
+        throw .argument(
+          "\(name) has room for \(capacity ?? 0) values, allowed: at least rows * experts = \(count)"
+        )
+      }
+    }
+    guard count > 0 else { return }
+    active?.baseAddress?.update(from: record.active, count: count)
+    weights?.baseAddress?.update(from: record.weights, count: count)
+  }
+
+  private func check(_ layer: Int) throws(DynaMoEError) {
+    guard layers.indices ~= layer else {
+      throw .argument("layer is \(layer), allowed: 0 to \(layers.count - 1)")
+    }
+  }
+
+  /// Refuses more rows than 32 bits can number the pairs of.
+  func checkRows(_ rows: Int, sharedExperts: Int) throws(DynaMoEError) {
+    let most = layers.reduce(max(1, sharedExperts)) { max($0, $1.expertCount) }
+    guard rows <= Int(Int32.max) / most else {
+      throw .argument(
+        "rows is \(rows), allowed: at most \(Int(Int32.max) / most) at once with \(most) experts")
+    }
+  }
+
+  /// Parameters that a row uses at the mean K so far (before any row: at what the routers aim at).
+  public var activeParameterCount: Double {
+    layers.reduce(Double(parameterCount)) {
+      $0 - (Double($1.expertCount) - $1.meanActive) * $1.experts.parametersPerExpert
+    }
+  }
+
+  /// Of all layers, 2 per multiply-add: routers, active and shared experts.
+  var layerFlopsPerRow: Double {
+    layers.reduce(0) {
+      let active = $1.meanActive + Double($1.shared?.count ?? 0)
+      return $0
+        + 2 * (active * $1.experts.multiplyAddsPerRow + Double($1.expertCount * $1.width))
+    }
+  }
+}

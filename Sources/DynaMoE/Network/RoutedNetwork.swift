@@ -1,0 +1,206 @@
+import DynaMoEKernels
+
+/// What ``Model`` and ``MoELayer`` have in common: parameters, optimizer, routing and files.
+///
+/// A call that throws leaves parameters, buffers, optimizer state, counts and statistics as they were. One thread at a time
+/// may use a network; different networks are independent.
+public class RoutedNetwork {
+  /// The training forward that loss and backward speak of.
+  enum TrainingState {
+    case none
+    /// waits for its backward
+    case pending(rows: Int)
+    /// had its backward
+    case finished(rows: Int)
+  }
+
+  /// The forward that `copyLastRouting` speaks of.
+  enum LatestForward {
+    case none
+    case training(rows: Int)
+    case evaluation(rows: Int)
+  }
+
+  let storage: NetworkStorage
+  let layers: [RoutedLayer]
+  let trainingPasses: [LayerPass]
+  let trainingRecords: [RoutingRecord]
+  let evaluationRecords: [RoutingRecord]
+  let evaluationPass = LayerPass()
+  var trainingState = TrainingState.none
+  var latest = LatestForward.none
+  /// Training forwards so far: the key of the next one's noise.
+  public internal(set) var trainingForwards = 0
+
+  init(
+    _ storage: NetworkStorage, layers: [RoutedLayer], passes: [LayerPass],
+    records: [RoutingRecord]
+  ) {
+    self.storage = storage
+    self.layers = layers
+    trainingPasses = passes
+    trainingRecords = records
+    evaluationRecords = layers.map { RoutingRecord(experts: $0.expertCount) }
+    for layer in layers { layer.router.initializeBuffers(losses: storage.losses) }
+  }
+
+  var backend: Backend { storage.backend }
+  var moment: TrainingMoment { TrainingMoment(seed: storage.seed, step: trainingForwards) }
+
+  // MARK: - Tensors
+
+  /// All parameters, in the order of the file. Borrowed: valid as long as the network.
+  public var parameters: [Tensor] { storage.parameters.tensors() }
+
+  /// What is saved but not trained: thresholds, balancing biases, the state of controllers.
+  public var buffers: [Tensor] { storage.buffers.tensors() }
+
+  /// Copies `values` into the parameter `name`, in effect from the next call.
+  ///
+  /// - Throws: ``DynaMoEError/argument(_:)`` for an unknown name, another number of values, NaN or infinity.
+  public func setParameter(
+    _ name: String, _ values: UnsafeBufferPointer<Float>
+  ) throws(DynaMoEError) {
+    try set(name, values, in: storage.parameters, "parameter")
+    storage.matrices.invalidate(name)
+  }
+
+  /// Copies `values` into the buffer `name`, in effect from the next call; throws as ``setParameter(_:_:)``.
+  public func setBuffer(
+    _ name: String, _ values: UnsafeBufferPointer<Float>
+  ) throws(DynaMoEError) {
+    try set(name, values, in: storage.buffers, "buffer")
+  }
+
+  private func set(
+    _ name: String, _ values: UnsafeBufferPointer<Float>, in store: TensorStore, _ noun: String
+  ) throws(DynaMoEError) {
+    guard let index = store.index(of: name) else {
+      let names = store.entries.map(\.specification.name)
+      let hint = nearest(to: name, among: names).map { "; did you mean \(quoted($0))?" } ?? ""
+      throw .argument("there is no \(noun) \(quoted(name))\(hint)")
+    }
+    let destination = store.values(index)
+    guard values.count == destination.count else {
+      throw .argument(
+        "\(name) has \(destination.count) values, shape \(store.entries[index].specification.shape); got \(values.count)"
+      )
+    }
+    if let bad = values.firstIndex(where: { !$0.isFinite }) {
+      throw .argument("\(name)[\(bad)] is \(values[bad]), allowed: finite numbers")
+    }
+    _ = destination.update(from: values)
+  }
+
+  /// Number of elements of all parameters.
+  public var parameterCount: Int { storage.parameters.elementCount }
+
+  /// The resolved configuration: every default that the chosen kinds use is written out.
+  public var configurationJSON: String { storage.configurationJSON }
+
+  // MARK: - Training
+
+  /// Optimizer steps so far.
+  public var optimizerSteps: Int { storage.optimizer.steps }
+
+  /// One step of the optimizer with the gradients as they are; they stay. Then the routers' controllers follow.
+  ///
+  /// - Parameter learningRate: finite and at least 0; nil: the configured one of this step.
+  /// - Throws: ``DynaMoEError/argument(_:)``; ``DynaMoEError/failed(_:)`` when a gradient is not finite.
+  public func step(learningRate: Double? = nil) throws(DynaMoEError) {
+    let rate = try storage.optimizer.learningRate(override: learningRate)
+    let scale = try storage.optimizer.gradientScale()
+    applyStep(rate, scale)
+  }
+
+  /// The part of a step that cannot fail.
+  func applyStep(_ learningRate: Double, _ gradientScale: Float) {
+    storage.optimizer.apply(learningRate: learningRate, gradientScale: gradientScale)
+    for layer in layers { layer.router.control(afterStepWith: storage.losses) }
+    storage.matrices.invalidateAll()
+  }
+
+  /// Sets all gradients to 0; a pending backward stays valid.
+  public func zeroGradients() {
+    backend.fill(storage.parameters.gradientBase, with: 0, count: storage.parameters.extent)
+  }
+
+  /// The rows of the training forward that waits for its backward, if one does.
+  public var pendingRows: Int? {
+    if case .pending(let rows) = trainingState { rows } else { nil }
+  }
+
+  func requirePending() throws(DynaMoEError) -> Int {
+    guard let rows = pendingRows else {
+      throw .state(
+        "there is no training forward that waits for its backward: call forward with training on first"
+      )
+    }
+    return rows
+  }
+
+  /// Statistics, thresholds and counts after a training forward that succeeded.
+  func commitTrainingForward(rows: Int) {
+    for index in layers.indices {
+      layers[index].commit(trainingPasses[index], trainingRecords[index], rows: rows)
+    }
+    trainingForwards += 1
+    latest = .training(rows: rows)
+  }
+
+  // MARK: - Auxiliary losses
+
+  /// balance, z, entropy and sparsity of each layer in the latest training forward, without coefficients: [L · 4].
+  ///
+  /// - Throws: ``DynaMoEError/state(_:)`` before any training forward.
+  public func auxiliaryLosses() throws(DynaMoEError) -> [Double] {
+    let rows: Int
+    switch trainingState {
+    case .none:
+      throw .state("there are no auxiliary losses before a training forward")
+    case .pending(let count), .finished(let count): rows = count
+    }
+    return layers.indices.flatMap { index in
+      let losses = auxiliaryLosses(layer: index, rows: rows)
+      return [losses.balance, losses.z, losses.entropy, losses.sparsity]
+    }
+  }
+
+  private func auxiliaryLosses(layer index: Int, rows: Int) -> AuxiliaryLosses {
+    AuxiliaryLosses(
+      router: layers[index].router, pass: trainingPasses[index].routing,
+      offsets: trainingPasses[index].dispatch.offsets, weights: trainingRecords[index].weights,
+      rows: rows)
+  }
+
+  /// The task's loss and the weighted auxiliary ones of the latest training forward.
+  func losses(task: Double, accuracy: Double?, rows: Int) -> Losses {
+    let coefficients = storage.losses
+    var sum = Losses(task: task, balance: 0, z: 0, entropy: 0, sparsity: 0, accuracy: accuracy)
+    for index in layers.indices {
+      let sparsity = layers[index].router.sparsityCoefficient
+      guard
+        coefficients.balance != 0 || coefficients.z != 0 || coefficients.entropy != 0
+          || sparsity != 0
+      else { continue }
+      let losses = auxiliaryLosses(layer: index, rows: rows)
+      sum.balance += coefficients.balance * losses.balance
+      sum.z += coefficients.z * losses.z
+      sum.entropy += coefficients.entropy * losses.entropy
+      sum.sparsity += sparsity * losses.sparsity
+    }
+    return sum
+  }
+
+  /// Forward, per row, 2 per multiply-add, at the mean K so far (before any row: at what the routers aim at).
+  public var flopsPerRow: Double { layerFlopsPerRow }
+
+  // MARK: - Files
+
+  /// Writes parameters, buffers, configuration, optimizer and random state as one safetensors file.
+  ///
+  /// It is written beside `path` and renamed: an interrupted save leaves the old file whole.
+  public func save(to path: String) throws(DynaMoEError) {
+    try NetworkFile.write(self, to: path)
+  }
+}
