@@ -314,6 +314,7 @@ typedef struct dynamoe_losses {
   double task;                          /* unweighted task loss: mean cross-entropy in nats, or mean squared error */
   double balance, z, entropy, sparsity; /* times their coefficients, summed over layers */
   double total;                         /* the sum of all: what is trained on */
+  double accuracy; /* classification and language_model: share of counted rows predicted right, NaN otherwise */
 } dynamoe_losses;
 
 typedef struct dynamoe_info {
@@ -555,7 +556,10 @@ dynamoe_status dynamoe_layer_config_json(dynamoe_layer *layer, char *text, size_
 dynamoe_status dynamoe_layer_forward(dynamoe_layer *layer, const float *x, size_t x_count, size_t rows, int32_t training,
                                      float *y, size_t y_count);
 
-/* The weighted auxiliary losses of the latest training forward; task is 0. */
+/*
+ * The weighted auxiliary losses of the latest training forward; task is 0, accuracy NaN. Returns DYNAMOE_OK, _ARGUMENT,
+ * _STATE (no training forward since creation).
+ */
 dynamoe_status dynamoe_layer_losses(dynamoe_layer *layer, dynamoe_losses *losses);
 
 /* Unscaled: values [1, 4], count >= 4. */

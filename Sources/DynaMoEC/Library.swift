@@ -37,9 +37,23 @@ public func buildInfo() -> UnsafePointer<CChar>? {
   let features = Runtime.cpuFeatures.map { "\"\($0)\"" }.joined(separator: ", ")
   texts.buildInfo.store(
     "{\"version\": \"\(Runtime.version)\", \"abi\": \(DYNAMOE_ABI_VERSION), "
-      + "\"kernels\": \"\(Runtime.kernels)\", \"threads\": \(Runtime.threadCount), "
+      + "\(kernelsEntries()), \"threads\": \(Runtime.threadCount), "
       + "\"processor_features\": [\(features)]}")
   return texts.buildInfo.pointer
+}
+
+/// The kernels in use, or why there are none.
+private func kernelsEntries() -> String {
+  do throws(DynaMoEError) {
+    return "\"kernels\": \"\(try Runtime.kernels)\""
+  } catch {
+    var reason = ""
+    for character in error.description {
+      if character == "\"" || character == "\\" { reason.append("\\") }
+      reason.append(character)
+    }
+    return "\"kernels\": null, \"kernels_error\": \"\(reason)\""
+  }
 }
 
 @_cdecl("dynamoe_threads_set")

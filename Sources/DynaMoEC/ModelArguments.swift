@@ -151,6 +151,7 @@ extension dynamoe_losses {
     entropy = losses.entropy
     sparsity = losses.sparsity
     total = losses.total
+    accuracy = losses.accuracy ?? .nan
   }
 }
 

@@ -103,7 +103,7 @@ private func zeroGradients<Network: Exported>(
   _ handle: OpaquePointer?, _: Network.Type
 ) -> dynamoe_status {
   guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
-    try network.zeroGradients()
+    network.zeroGradients()
   }
 }
 

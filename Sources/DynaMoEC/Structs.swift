@@ -15,7 +15,7 @@ protocol ConfigurationStruct: SizedStruct {
   static var defaults: Self { get }
 }
 
-extension dynamoe_losses: SizedStruct { static var firstSize: Int { 56 } }
+extension dynamoe_losses: SizedStruct { static var firstSize: Int { 64 } }
 extension dynamoe_info: SizedStruct { static var firstSize: Int { 104 } }
 extension dynamoe_evaluation: SizedStruct { static var firstSize: Int { 48 } }
 extension dynamoe_routing_statistics: SizedStruct { static var firstSize: Int { 72 } }
@@ -26,11 +26,11 @@ private let largestSize = 4096
 
 /// Sizes accepted from a caller: from the first version on; of what is larger than known here the known part is used.
 private func check(
-  _ name: String, _ size: Int, firstSize: Int
+  _ name: @autoclosure () -> String, _ size: Int, firstSize: Int
 ) throws(DynaMoEError) {
   guard firstSize...largestSize ~= size else {
     throw .argument(
-      "\(name) is \(unsigned(size)), allowed: sizeof of the struct (\(firstSize) to \(largestSize))"
+      "\(name()) is \(unsigned(size)), allowed: sizeof of the struct (\(firstSize) to \(largestSize))"
     )
   }
 }

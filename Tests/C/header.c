@@ -46,7 +46,7 @@ static void layout(void)
   EXPECT(offsetof(dynamoe_layer_config, optimizer) == 64);
   EXPECT(sizeof(dynamoe_tensor) == 72);
   EXPECT(offsetof(dynamoe_tensor, gradient) == 64);
-  EXPECT(sizeof(dynamoe_losses) == 56);
+  EXPECT(sizeof(dynamoe_losses) == 64);
   EXPECT(sizeof(dynamoe_info) == 104);
   EXPECT(sizeof(dynamoe_evaluation) == 48);
   EXPECT(sizeof(dynamoe_routing_statistics) == 72);

@@ -269,4 +269,5 @@ class Network:
                 control = self.buffers[name].copy()
                 over = active.sum() > router["target_active"] * len(active)
                 control[0] = control[0] * 1.2 if over else control[0] / 1.2
+                control[2] += 1
                 self.buffers[name] = control

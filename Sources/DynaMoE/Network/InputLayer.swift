@@ -46,7 +46,7 @@ final class InputLayer {
       for (row, id) in ids.enumerated() where id < 0 || Int(id) >= vocabulary {
         throw .argument("ids[\(row)] is \(id), allowed: 0 to \(vocabulary - 1)")
       }
-      return ids.baseAddress.map { .tokens($0) }
+      return ids.isEmpty ? nil : ids.baseAddress.map { .tokens($0) }
     case (.tokens, .projection):
       throw .argument("ids are given to a model of features, allowed: x [rows, \(inputs)]")
     case (.features, .embedding(_, _, let vocabulary)):

@@ -112,9 +112,9 @@ public final class MoELayer: RoutedNetwork {
 
   /// The weighted auxiliary losses of the latest training forward; `task` is 0.
   ///
-  /// - Throws: ``DynaMoEError/state(_:)`` without a training forward since the last backward.
+  /// - Throws: ``DynaMoEError/state(_:)`` before any training forward.
   public func losses() throws(DynaMoEError) -> Losses {
-    losses(task: 0, accuracy: nil, rows: try requirePending())
+    losses(task: 0, accuracy: nil, rows: try requireTrainingForward())
   }
 
   /// From dL/dy [T, D], to which the gradients of the weighted auxiliary losses are added: adds to the gradients.

@@ -154,15 +154,18 @@ public class RoutedNetwork {
   ///
   /// - Throws: ``DynaMoEError/state(_:)`` before any training forward.
   public func auxiliaryLosses() throws(DynaMoEError) -> [Double] {
-    let rows: Int
-    switch trainingState {
-    case .none:
-      throw .state("there are no auxiliary losses before a training forward")
-    case .pending(let count), .finished(let count): rows = count
-    }
+    let rows = try requireTrainingForward()
     return layers.indices.flatMap { index in
       let losses = auxiliaryLosses(layer: index, rows: rows)
       return [losses.balance, losses.z, losses.entropy, losses.sparsity]
+    }
+  }
+
+  /// The rows of the latest training forward, whether it had its backward or not.
+  func requireTrainingForward() throws(DynaMoEError) -> Int {
+    switch trainingState {
+    case .none: throw .state("there are no auxiliary losses before a training forward")
+    case .pending(let rows), .finished(let rows): rows
     }
   }
 

@@ -305,7 +305,7 @@ extension GoldenCase {
     -0.101893298, -0.222314283, -0.741636932], "expected.step3.head.bias": [-0.864157379,
     0.140363351, 0.154055342], "expected.step3.layers.0.router.expert_thresholds": [0.16333124,
     0.0823174492, 0.109457448, 0.737388253], "expected.step3.layers.0.router.control": [0.0, 0.0,
-    3.0, 0.0], "expected.step3.layers.2.router.control": [0.0600000024, 0.0, 0.0, 0.0]}, "integers":
+    3.0, 0.0], "expected.step3.layers.2.router.control": [0.0600000024, 0.0, 3.0, 0.0]}, "integers":
     {"targets": [0, -1, 0, 0, 2, 2]}, "flags": {"expected.layers.0.active": [false, false, true,
     false, true, true, true, false, true, false, false, false, false, false, false, true, false,
     false, false, true, false, true, false, false], "expected.layers.1.active": [true, false, false,

@@ -42,7 +42,7 @@ import Testing
     let second = try testCase.compare(model, part: 1)
     #expect(
       GradientComparison.accumulated(first.without("x"), second.without("x")).mismatches == [])
-    try model.zeroGradients()
+    model.zeroGradients()
     #expect(model.allGradients.values.allSatisfy { $0.allSatisfy { $0 == 0 } })
     #expect(try testCase.compare(model, part: 2).mismatches == [])
   }
@@ -117,7 +117,7 @@ import Testing
       let batch = testCase.batch(step)
       let goals = testCase.goals(step)
       let losses = try whole.train(batch, goals)
-      try parts.zeroGradients()
+      parts.zeroGradients()
       try parts.run(batch, training: true)
       #expect(try parts.losses(goals).total == losses.total)
       try parts.runBackward(goals)

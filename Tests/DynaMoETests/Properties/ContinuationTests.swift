@@ -63,7 +63,7 @@ import Testing
       let x = random.normals(60)
       let gradient = random.normals(60)
       for layer in layers {
-        try layer.zeroGradients()
+        layer.zeroGradients()
         try layer.run(x, rows: 10, training: true)
         try layer.runBackward(gradient)
         try layer.step(learningRate: nil)

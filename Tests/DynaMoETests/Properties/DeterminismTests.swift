@@ -95,7 +95,7 @@ import Testing
     let twin = try testCase.model()
     for network in [model, twin] {
       try network.train(testCase.batch(1), testCase.goals(1))
-      try network.zeroGradients()
+      network.zeroGradients()
       try network.run(testCase.batch(2), training: true)
     }
     let before = try Snapshot(model, statistics: false)

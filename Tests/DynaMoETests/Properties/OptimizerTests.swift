@@ -68,7 +68,7 @@ struct OptimizerCase: Sendable, CustomTestStringConvertible {
       optimizer.settings, parameters: model.allParameters.mapValues(\.doubles))
     var random = SeededGenerator(2)
     for step in 1...10 {
-      try model.zeroGradients()
+      model.zeroGradients()
       try model.run(testCase.batch(), training: true)
       try model.runBackward(testCase.goals())
       let gradients = write(&random, model, scale: step == 3 ? 0.001 : 0.3)
@@ -142,7 +142,7 @@ struct OptimizerCase: Sendable, CustomTestStringConvertible {
     var reference = ReferenceOptimizer(
       testCase.description.optimizer!, parameters: model.allParameters.mapValues(\.doubles))
     for step in 0..<3 as Range<UInt64> {
-      try model.zeroGradients()
+      model.zeroGradients()
       try model.run(testCase.batch(step), training: true)
       #expect(
         try model.lastRouting(0).active
@@ -189,7 +189,7 @@ struct OptimizerCase: Sendable, CustomTestStringConvertible {
     for step: UInt64 in 0..<6 {
       // Counts go over all training forwards since the last step, whatever came between.
       var counts = Array(repeating: [Int](repeating: 0, count: 6), count: 3)
-      try model.zeroGradients()
+      model.zeroGradients()
       for part in 0..<(1 + step % 2) {
         try model.run(testCase.batch(step * 2 + part), training: true)
         for l in 0..<3 {

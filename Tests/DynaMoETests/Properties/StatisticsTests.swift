@@ -61,7 +61,7 @@ import Testing
     #expect(abs(found.entropy - tally.entropySum / rows) < 1e-5)
     if limitedMatters { #expect(abs(found.limitedShare - Double(tally.limited) / rows) < 1e-9) }
     #expect(found.unused == tally.expertRows.count { $0 == 0 })
-    #expect(Array(found.coactivation.joined()) == Array(tally.coactivation.joined()))
+    #expect(found.coactivation == Array(tally.coactivation.joined()))
     let load = tally.expertRows.map(Double.init)
     let meanLoad = load.reduce(0, +) / Double(tally.experts)
     if meanLoad > 0 {

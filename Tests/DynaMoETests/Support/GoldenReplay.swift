@@ -65,7 +65,7 @@ struct GoldenReplay {
     var stepLosses = [Float(losses.total)]
     try model.step(learningRate: nil)
     for _ in 0..<2 {
-      try model.zeroGradients()
+      model.zeroGradients()
       try model.run(batch, training: true)
       stepLosses.append(Float(try model.losses(goals).total))
       try model.runBackward(goals)
@@ -124,7 +124,7 @@ struct GoldenReplay {
   private func checkBackward(
     _ model: Model, _ batch: Batch, _ goals: Goals, _ unseen: inout Set<String>
   ) throws {
-    try model.zeroGradients()
+    model.zeroGradients()
     var inputCount: Int?
     if case .features(let x, _) = batch { inputCount = x.count }
     let inputGradient = try model.runBackward(goals, inputCount: inputCount)

@@ -183,6 +183,7 @@ class Losses(Structure):
         ("entropy", c_double),
         ("sparsity", c_double),
         ("total", c_double),
+        ("accuracy", c_double),
     ]
 
 

@@ -79,6 +79,7 @@ class Model(Inference):
 
     def _keep(self, result: c.Losses) -> float:
         self._losses = {name: float(getattr(result, name)) for name in LOSS_NAMES}
+        self._accuracy = float(result.accuracy)
         return self._losses["total"]
 
     @property
@@ -216,7 +217,7 @@ class Model(Inference):
         seed : int, default 0
             Of the order.
         sample_weight : array, optional
-            As in `train_batch`; then the history has no training accuracy.
+            As in `train_batch`; the training accuracy of the history ignores it.
         progress : bool, default True
             Show one progress bar with loss, accuracy and mean K (tqdm; a plain line without it).
 

@@ -75,6 +75,7 @@ class Network:
         self._config_text = text.value.decode("utf-8")
         self._layer_count = int(info.layers)
         self._losses: dict[str, float] | None = None
+        self._accuracy = float("nan")
         self._tensors = self._read_places(self._c.parameter, info.tensor_count)
         self._buffers = self._read_places(self._c.buffer, info.buffer_count)
         self._read_experts()

@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from ctypes import byref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._arrays import FloatArray, IntArray, require_finite
-from ._library import check, integer
+from ._library import integer
 from .history import History
 from .progress import Progress, make_progress
 
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
     from .model import Model
 
     Callback = Callable[[Model, History], Any]
-
-_NAN = float("nan")
-# Above this the logits of a batch are not read back for the training accuracy.
-_MOST_LOGITS = 2**22
 
 
 class Settings:
@@ -104,21 +99,24 @@ class _Sums:
     """Running sums of an epoch."""
 
     def __init__(self) -> None:
-        self.task = self.total = self.weight = 0.0
-        self.right: int | None = 0
+        self.task = self.total = self.weight = self.right = 0.0
+        self.counted = 0
 
-    def add(self, losses: dict[str, float], weight: float, right: int | None) -> None:
+    def add(self, losses: dict[str, float], weight: float, accuracy: float, counted: int) -> None:
         self.task += losses["task"] * weight
         self.total += losses["total"] * weight
         self.weight += weight
-        self.right = None if right is None or self.right is None else self.right + right
+        if counted:
+            self.right += accuracy * counted
+            self.counted += counted
 
     def mean(self, total: float) -> float:
         return total / self.weight if self.weight else 0.0
 
     @property
     def accuracy(self) -> float | None:
-        return None if self.right is None else self.mean(self.right)
+        """Share of the counted rows that were predicted right; None without any."""
+        return self.right / self.counted if self.counted else None
 
 
 def fit(
@@ -239,13 +237,9 @@ def _text(sums: _Sums, mean_k: list[float], history: History) -> str:
 
 def _train(model: Model, rows: _Rows, sums: _Sums) -> None:
     """Make one step and add its losses to `sums`."""
-    logits = rows.targets.size * model._reader.outputs
-    if model.task == "classification" and rows.weights is None and logits <= _MOST_LOGITS:
-        right: int | None = _train_with_accuracy(model, rows)
-    else:
-        model.train_batch(rows.x, rows.targets, rows.weights)
-        right = None
-    sums.add(model.losses, _weight(model, rows), right)
+    model.train_batch(rows.x, rows.targets, rows.weights)
+    counted = 0 if model.task == "regression" else int(np.count_nonzero(rows.targets >= 0))
+    sums.add(model.losses, _weight(model, rows), model._accuracy, counted)
 
 
 def _weight(model: Model, rows: _Rows) -> float:
@@ -256,18 +250,3 @@ def _weight(model: Model, rows: _Rows) -> float:
     if rows.weights is None:
         return float(np.count_nonzero(counted))
     return float(rows.weights.sum(dtype=np.float64, where=counted))
-
-
-def _train_with_accuracy(model: Model, rows: _Rows) -> int:
-    """Make one step and return how many rows its forward had right.
-
-    The same operations as `train_batch`, which does not show the logits.
-    """
-    handle = model._live()
-    model.zero_gradients()
-    logits = model.forward(rows.x, training=True)
-    model.loss(rows.targets)
-    targets = model._reader.struct(rows.targets)
-    check(model._c.backward(handle.address, byref(targets), None, 0))
-    check(model._c.step(handle.address, _NAN))
-    return int(np.count_nonzero(logits.argmax(axis=1) == rows.targets.reshape(-1)))

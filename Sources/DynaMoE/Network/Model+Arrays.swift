@@ -1,0 +1,172 @@
+// The same verbs for arrays. Rows are features [T · inputs], or token ids [T] of a model with a vocabulary.
+
+extension Model {
+  /// logits [T · C] of features [T · inputs].
+  public func logits(of x: [Float], training: Bool = false) throws(DynaMoEError) -> [Float] {
+    try withInput(x) { input throws(DynaMoEError) in
+      try self.logits(of: input, training: training)
+    }
+  }
+
+  /// logits [T · C] of token ids [T].
+  public func logits(ofTokens ids: [Int32], training: Bool = false) throws(DynaMoEError) -> [Float] {
+    try borrowing(ids) { ids throws(DynaMoEError) in
+      try self.logits(of: .tokens(ids), training: training)
+    }
+  }
+
+  private func logits(of input: Input, training: Bool) throws(DynaMoEError) -> [Float] {
+    let (count, overflow) = input.rows.multipliedReportingOverflow(by: outputs)
+    guard !overflow else {
+      throw .argument("rows is \(input.rows): more logits than any memory holds")
+    }
+    var logits = [Float](repeating: 0, count: count)
+    var failure: DynaMoEError?
+    logits.withUnsafeMutableBufferPointer { logits in
+      do throws(DynaMoEError) {
+        try forward(input, training: training, into: logits)
+      } catch {
+        failure = error
+      }
+    }
+    if let failure { throw failure }
+    return logits
+  }
+
+  /// The class with the largest logit of each row of features [T · inputs].
+  public func classes(of x: [Float]) throws(DynaMoEError) -> [Int] {
+    let logits = try logits(of: x)
+    return (0..<logits.count / outputs).map { row in
+      var best = 0
+      for output in 1..<max(outputs, 1)
+      where logits[row * outputs + output] > logits[row * outputs + best] { best = output }
+      return best
+    }
+  }
+
+  /// ``trainBatch(_:_:sampleWeight:)`` of features and one class per row; -1: the row is ignored.
+  @discardableResult
+  public func trainBatch(
+    _ x: [Float], classes: [Int32], sampleWeight: [Float]? = nil
+  ) throws(DynaMoEError) -> Losses {
+    try withInput(x) { input throws(DynaMoEError) in
+      try borrowing(classes) { targets throws(DynaMoEError) in
+        try trainBatch(input, .classes(targets), weights: sampleWeight)
+      }
+    }
+  }
+
+  /// ``trainBatch(_:_:sampleWeight:)`` of features and values [T · C], a regression.
+  @discardableResult
+  public func trainBatch(
+    _ x: [Float], values: [Float], sampleWeight: [Float]? = nil
+  ) throws(DynaMoEError) -> Losses {
+    try withInput(x) { input throws(DynaMoEError) in
+      try borrowing(values) { targets throws(DynaMoEError) in
+        try trainBatch(input, .values(targets), weights: sampleWeight)
+      }
+    }
+  }
+
+  /// ``trainBatch(_:_:sampleWeight:)`` of token ids and one class per row, with a language model the next token.
+  @discardableResult
+  public func trainBatch(
+    tokens ids: [Int32], classes: [Int32], sampleWeight: [Float]? = nil
+  ) throws(DynaMoEError) -> Losses {
+    try borrowing(ids) { ids throws(DynaMoEError) in
+      try borrowing(classes) { targets throws(DynaMoEError) in
+        try trainBatch(.tokens(ids), .classes(targets), weights: sampleWeight)
+      }
+    }
+  }
+
+  /// ``evaluate(_:_:)`` of features and one class per row.
+  public func evaluate(_ x: [Float], classes: [Int32]) throws(DynaMoEError) -> Evaluation {
+    try withInput(x) { input throws(DynaMoEError) in
+      try borrowing(classes) { targets throws(DynaMoEError) in
+        try evaluate(input, .classes(targets))
+      }
+    }
+  }
+
+  /// ``evaluate(_:_:)`` of features and values [T · C], a regression.
+  public func evaluate(_ x: [Float], values: [Float]) throws(DynaMoEError) -> Evaluation {
+    try withInput(x) { input throws(DynaMoEError) in
+      try borrowing(values) { targets throws(DynaMoEError) in
+        try evaluate(input, .values(targets))
+      }
+    }
+  }
+
+  /// ``evaluate(_:_:)`` of token ids and one class per row.
+  public func evaluate(tokens ids: [Int32], classes: [Int32]) throws(DynaMoEError) -> Evaluation {
+    try borrowing(ids) { ids throws(DynaMoEError) in
+      try borrowing(classes) { targets throws(DynaMoEError) in
+        try evaluate(.tokens(ids), .classes(targets))
+      }
+    }
+  }
+
+  private func trainBatch(
+    _ input: Input, _ targets: Targets, weights: [Float]?
+  ) throws(DynaMoEError) -> Losses {
+    guard let weights else { return try trainBatch(input, targets, sampleWeight: nil) }
+    return try borrowing(weights) { weights throws(DynaMoEError) in
+      try trainBatch(input, targets, sampleWeight: weights)
+    }
+  }
+
+  private func withInput<Result>(
+    _ x: [Float], _ body: (Input) throws(DynaMoEError) -> Result
+  ) throws(DynaMoEError) -> Result {
+    let columns = input.inputs
+    guard x.count % columns == 0 else {
+      throw .argument("x has \(x.count) values, allowed: a multiple of inputs = \(columns)")
+    }
+    return try borrowing(x) { x throws(DynaMoEError) in
+      try body(.features(x, rows: x.count / columns))
+    }
+  }
+}
+
+extension RoutedNetwork {
+  /// The routing of the latest forward in `layer`: active [T · N] and gate weights [T · N], 0 where not active.
+  ///
+  /// - Throws: ``DynaMoEError/state(_:)`` before any forward.
+  public func lastRouting(
+    layer: Int
+  ) throws(DynaMoEError) -> (active: [Bool], weights: [Float]) {
+    try copyLastRouting(layer: layer, active: nil, weights: nil)
+    let count = lastRows * expertCount(layer: layer)
+    var active = [UInt8](repeating: 0, count: count)
+    var weights = [Float](repeating: 0, count: count)
+    var failure: DynaMoEError?
+    active.withUnsafeMutableBufferPointer { active in
+      weights.withUnsafeMutableBufferPointer { weights in
+        do throws(DynaMoEError) {
+          try copyLastRouting(layer: layer, active: active, weights: weights)
+        } catch {
+          failure = error
+        }
+      }
+    }
+    if let failure { throw failure }
+    return (active.map { $0 != 0 }, weights)
+  }
+}
+
+/// `withUnsafeBufferPointer` with typed errors.
+private func borrowing<Element, Result>(
+  _ array: [Element], _ body: (UnsafeBufferPointer<Element>) throws(DynaMoEError) -> Result
+) throws(DynaMoEError) -> Result {
+  var result: Swift.Result<Result, DynaMoEError>?
+  array.withUnsafeBufferPointer { values in
+    do throws(DynaMoEError) {
+      result = .success(try body(values))
+    } catch {
+      result = .failure(error)
+    }
+  }
+  guard let result else { throw .state("the array could not be read") }
+  return try result.get()
+}
