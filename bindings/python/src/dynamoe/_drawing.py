@@ -86,7 +86,9 @@ def draw_k_panels(matplotlib: Any, figure: Any, layers: Sequence[RoutingStatisti
         axes.axvline(layer.mean_k, color=INK, linewidth=1, linestyle=":")
         axes.set_xlim(-0.7, most + 0.7)
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
-        axes.set_title(f"Layer {index + 1}: {layer.experts} experts", fontsize=10)
+        axes.set_title(
+            f"Layer {index + 1}: {layer.experts} experts", fontsize=9, fontweight="normal"
+        )
         axes.set_xlabel(f"K (mean {layer.mean_k:.2f})")
     panels[0].set_ylabel("rows (%)")
     figure.suptitle("Experts used by a row (K)", x=0.02, ha="left", weight="bold", size=11)
