@@ -39,9 +39,9 @@
  *
  * STATE AFTER A FAILURE. A failed call changes nothing: parameters, optimizer state, thresholds, random state
  * and statistics are as before. Output arrays may have been written in part; result structs are written on
- * success only. The one exception is DYNAMOE_ERROR_FAILED out of a step, where a gradient became infinite behind
- * a finite loss: the handle then refuses further work with DYNAMOE_ERROR_FAILED until it is freed and loaded
- * again.
+ * success only. Two things may go: train_batch leaves the gradients unspecified, also when it fails; and a
+ * training forward or train_batch that fails with DYNAMOE_ERROR_MEMORY or _FAILED, after its arguments were
+ * accepted, has replaced a forward that waited for its backward.
  *
  * STRUCTS that start with struct_size grow at the end only. Configurations are filled by their _init, which also
  * sets struct_size; in a result struct the caller sets struct_size to sizeof, and no more than that is written.
@@ -444,7 +444,7 @@ dynamoe_status dynamoe_model_backward_output(dynamoe_model *model, const float *
 /*
  * One optimizer step with the gradients as they are; they stay. lr: NaN for the configured learning rate of this
  * step, otherwise the rate, finite and >= 0.
- * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED (a gradient is not finite: see STATE AFTER A FAILURE).
+ * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED (a gradient is not finite).
  */
 dynamoe_status dynamoe_model_step(dynamoe_model *model, double lr);
 
@@ -456,8 +456,7 @@ dynamoe_status dynamoe_model_zero_gradients(dynamoe_model *model);
  * the same T. sample_weight [T], >= 0 and not all 0, or NULL: the task loss is then sum(w * loss) / sum(w);
  * routing ignores it. losses (of the batch before the step) may be NULL. Leaves the gradients unspecified. After
  * the largest T seen so far no memory is allocated.
- * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED (logits or loss not finite: nothing changed; a gradient not
- * finite: see STATE AFTER A FAILURE).
+ * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED (logits, loss or a gradient not finite).
  */
 dynamoe_status dynamoe_model_train_batch(dynamoe_model *model, const float *x, size_t x_count, size_t rows,
                                          const dynamoe_targets *targets, const float *sample_weight, size_t weight_count,

@@ -13,7 +13,7 @@ public struct OptimizerConfiguration: Equatable, Sendable {
 
   public var kind: Kind
   /// Learning rate, at least 0. Default 0.001.
-  public var lr: Double = 0.001
+  public var lr: Double
   /// Decay rates of the moments, at least 0 and below 1. Default 0.9 and 0.999. `adamw` only.
   public var beta1, beta2: Double?
   /// Added to the square root, above 0. Default 1e-8. `adamw` only.
@@ -35,7 +35,18 @@ public struct OptimizerConfiguration: Equatable, Sendable {
   /// Last learning rate as a share of `lr`, from 0 to 1. Default 0.
   public var floor: Double = 0
 
-  public init(kind: Kind = .adamw) { self.kind = kind }
+  /// What is not among the arguments is set afterwards.
+  public init(
+    kind: Kind = .adamw, lr: Double = 0.001, weightDecay: Double? = nil, clip: Double? = nil,
+    warmup: Int = 0, total: Int? = nil
+  ) {
+    self.kind = kind
+    self.lr = lr
+    self.weightDecay = weightDecay
+    self.clip = clip
+    self.warmup = warmup
+    self.total = total
+  }
 
   /// The learning rate of step i = 1, 2, …; a step below 1 counts as 1.
   ///

@@ -9,7 +9,8 @@ extension Model {
   }
 
   /// logits [T · C] of token ids [T].
-  public func logits(ofTokens ids: [Int32], training: Bool = false) throws(DynaMoEError) -> [Float] {
+  public func logits(ofTokens ids: [Int32], training: Bool = false) throws(DynaMoEError) -> [Float]
+  {
     try borrowing(ids) { ids throws(DynaMoEError) in
       try self.logits(of: .tokens(ids), training: training)
     }

@@ -90,7 +90,8 @@ final class TensorStore {
   var gradientBase: UnsafeMutablePointer<Float> { gradients.base }
 
   func values(_ index: Int) -> UnsafeMutableBufferPointer<Float> {
-    UnsafeMutableBufferPointer(start: values.base + entries[index].offset, count: entries[index].count)
+    UnsafeMutableBufferPointer(
+      start: values.base + entries[index].offset, count: entries[index].count)
   }
 
   func gradient(_ index: Int) -> UnsafeMutableBufferPointer<Float>? {

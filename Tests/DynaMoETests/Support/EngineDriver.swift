@@ -45,6 +45,9 @@ extension Goals {
   }
 }
 
+/// Whether the kernels in use promise the same bits for any batch and number of threads: all do but OpenBLAS.
+let kernelsKeepBits = (try? Runtime.kernels) != "openblas"
+
 extension RoutedNetwork {
   func values(_ name: String) throws -> [Float] {
     let all = parameters + buffers

@@ -22,16 +22,16 @@ struct Quickstart {
       var loss = 0.0
       let batches = training.batches(of: 100, using: &random)
       for batch in batches {
-        loss += try model.train(on: batch.points, classes: batch.labels).task
+        loss += try model.trainBatch(batch.points, classes: batch.labels).task
       }
-      let evaluation = try model.evaluate(on: test.points, classes: test.labels)
+      let evaluation = try model.evaluate(test.points, classes: test.labels)
       let accuracy = (evaluation.accuracy ?? 0).formatted(.percent.precision(.fractionLength(1)))
       let mean = (loss / Double(batches.count)).formatted(.number.precision(.fractionLength(4)))
       print("epoch \(epoch): loss \(mean), test accuracy \(accuracy)")
     }
 
     model.resetRoutingStatistics()
-    let evaluation = try model.evaluate(on: test.points, classes: test.labels)
+    let evaluation = try model.evaluate(test.points, classes: test.labels)
     for layer in 0..<model.layerCount { try show(model.routingStatistics(layer: layer), layer) }
 
     let file = FileManager.default.temporaryDirectory
