@@ -41,7 +41,8 @@
  * and statistics are as before. Output arrays may have been written in part; result structs are written on
  * success only. Two things may go: train_batch leaves the gradients unspecified, also when it fails; and a
  * training forward or train_batch that fails with DYNAMOE_ERROR_MEMORY or _FAILED, after its arguments were
- * accepted, has replaced a forward that waited for its backward.
+ * accepted, has replaced what the latest training forward left (pending backward, auxiliary losses, routing), and a
+ * failed evaluation the latest routing.
  *
  * STRUCTS that start with struct_size grow at the end only. Configurations are filled by their _init, which also
  * sets struct_size; in a result struct the caller sets struct_size to sizeof, and no more than that is written.
@@ -354,7 +355,14 @@ typedef struct dynamoe_routing_statistics {
   double load_imbalance;     /* largest over mean rows per expert, 0 before any */
   double load_variation;     /* coefficient of variation of rows per expert */
   int64_t unused;            /* experts that no row used */
+  double participation;      /* (tr C)^2 / tr C^2 of the covariance C of what the layer reads; NaN unless measured */
 } dynamoe_routing_statistics;
+
+/* Statistics that cost time and memory, and are off until asked for: bits to be combined. */
+enum {
+  DYNAMOE_MEASURE_PARTICIPATION = 1,    /* T * D * D multiply-adds a layer and forward; 24 * D * D bytes a layer */
+  DYNAMOE_MEASURE_GRADIENT_VARIANCE = 2 /* two passes over all gradients a backward; 12 bytes a parameter */
+};
 
 /* ------------------------------------------------------------------------------------------------ model */
 
@@ -443,8 +451,8 @@ dynamoe_status dynamoe_model_backward_output(dynamoe_model *model, const float *
 
 /*
  * One optimizer step with the gradients as they are; they stay. lr: NaN for the configured learning rate of this
- * step, otherwise the rate, finite and >= 0.
- * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED (a gradient is not finite).
+ * step, otherwise the rate, 0 to 1e6.
+ * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED (a gradient is not finite, or above 1e18).
  */
 dynamoe_status dynamoe_model_step(dynamoe_model *model, double lr);
 
@@ -456,7 +464,8 @@ dynamoe_status dynamoe_model_zero_gradients(dynamoe_model *model);
  * the same T. sample_weight [T], >= 0 and not all 0, or NULL: the task loss is then sum(w * loss) / sum(w);
  * routing ignores it. losses (of the batch before the step) may be NULL. Leaves the gradients unspecified. After
  * the largest T seen so far no memory is allocated.
- * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED (logits, loss or a gradient not finite).
+ * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED (logits, loss or a gradient not finite, or a
+ * gradient above 1e18).
  */
 dynamoe_status dynamoe_model_train_batch(dynamoe_model *model, const float *x, size_t x_count, size_t rows,
                                          const dynamoe_targets *targets, const float *sample_weight, size_t weight_count,
@@ -517,6 +526,19 @@ dynamoe_status dynamoe_model_routing_statistics(dynamoe_model *model, size_t lay
 dynamoe_status dynamoe_model_routing_reset(dynamoe_model *model);
 
 /*
+ * Measure just `measures` (DYNAMOE_MEASURE_... or 0) from now on: what is switched on starts anew, what is switched off is
+ * forgotten. Results have the same bits with and without. Returns DYNAMOE_OK, _ARGUMENT, _MEMORY.
+ */
+dynamoe_status dynamoe_model_measure(dynamoe_model *model, uint32_t measures);
+
+/*
+ * Of each parameter, values [tensor_count], count >= tensor_count: the mean over its elements of the variance (1/n) of the
+ * gradient over the micro-batches since _zero_gradients, where a micro-batch is one backward; train_batch is one.
+ * Returns DYNAMOE_OK, _ARGUMENT, _STATE (not measured, or no backward since).
+ */
+dynamoe_status dynamoe_model_gradient_variance(dynamoe_model *model, double *values, size_t count);
+
+/*
  * T of the latest forward (0 before any), and its routing in layer `layer`: active [T, N] of 0 and 1, weights
  * [T, N], 0 where not active; either may be NULL with count 0, otherwise the count is at least T * N.
  * Returns DYNAMOE_OK, _ARGUMENT; _last_routing also _STATE (no forward yet).
@@ -527,11 +549,12 @@ dynamoe_status dynamoe_model_last_routing(dynamoe_model *model, size_t layer, ui
 
 /*
  * One safetensors file: parameters, buffers, configuration, optimizer and random state; not gradients, a pending
- * backward and statistics. Training that goes on from the file gives the same bits as training that never
- * stopped. _save writes beside `path` and renames, so an interrupted save leaves the old file whole. _load
+ * backward, statistics, and the rows counted for the controllers since the last step. Training that goes on from a
+ * file saved after a step gives the same bits as training that never stopped. _save writes beside `path` and renames, so an interrupted save leaves the old file whole. _load
  * refuses truncated, damaged and foreign files with the reason, also the file of a layer; *out is NULL after a
  * failure.
- * Returns DYNAMOE_OK, _ARGUMENT (path), _FILE, _MEMORY; _load also _FORMAT, _BACKEND.
+ * Returns DYNAMOE_OK, _ARGUMENT (path), _FILE, _MEMORY, _save also _FAILED (a parameter is not finite), _load also
+ * _FORMAT, _BACKEND.
  */
 dynamoe_status dynamoe_model_save(dynamoe_model *model, const char *path);
 dynamoe_status dynamoe_model_load(const char *path, dynamoe_model **out);
@@ -584,6 +607,8 @@ dynamoe_status dynamoe_layer_routing_statistics(dynamoe_layer *layer, dynamoe_ro
                                                 size_t expert_rows_count, double *mean_weight, size_t mean_weight_count,
                                                 int64_t *coactivation, size_t coactivation_count);
 dynamoe_status dynamoe_layer_routing_reset(dynamoe_layer *layer);
+dynamoe_status dynamoe_layer_measure(dynamoe_layer *layer, uint32_t measures);
+dynamoe_status dynamoe_layer_gradient_variance(dynamoe_layer *layer, double *values, size_t count);
 dynamoe_status dynamoe_layer_last_rows(dynamoe_layer *layer, size_t *rows);
 dynamoe_status dynamoe_layer_last_routing(dynamoe_layer *layer, uint8_t *active, size_t active_count, float *weights,
                                           size_t weights_count);

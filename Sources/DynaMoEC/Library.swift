@@ -48,9 +48,14 @@ private func kernelsEntries() -> String {
     return "\"kernels\": \"\(try Runtime.kernels)\""
   } catch {
     var reason = ""
-    for character in error.description {
-      if character == "\"" || character == "\\" { reason.append("\\") }
-      reason.append(character)
+    for scalar in error.description.unicodeScalars {
+      switch scalar {
+      case "\"", "\\": reason += "\\\(scalar)"
+      case "\u{0}"..<" ":
+        let digits = String(scalar.value, radix: 16)
+        reason += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+      default: reason.unicodeScalars.append(scalar)
+      }
     }
     return "\"kernels\": null, \"kernels_error\": \"\(reason)\""
   }

@@ -35,8 +35,8 @@ func sharedInfo(_ network: some Exported) -> dynamoe_info {
   info.flops_per_row = network.flopsPerRow
   info.optimizer_steps = Int64(network.optimizerSteps)
   info.training_forwards = Int64(network.trainingForwards)
-  info.tensor_count = Int64(network.parameters.count)
-  info.buffer_count = Int64(network.buffers.count)
+  info.tensor_count = Int64(network.parameterTensorCount)
+  info.buffer_count = Int64(network.bufferTensorCount)
   return info
 }
 
@@ -83,7 +83,7 @@ private func step<Network: Exported>(
 ) -> dynamoe_status {
   guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
     guard lr.isNaN || (lr.isFinite && lr >= 0) else {
-      throw .argument("lr is \(lr), allowed: NaN for the configured one, or finite and at least 0")
+      throw .argument("lr is \(lr), allowed: NaN for the configured one, or 0 to 1e6")
     }
     try network.step(learningRate: lr.isNaN ? nil : lr)
   }

@@ -97,7 +97,7 @@ private func routingStatistics<Network: Exported>(
     let pairs = try optionalOutput(
       "coactivation", coactivation.pointer, "coactivation_count", coactivation.count,
       shape: Shape(formula: "experts * experts", rows: experts, columns: experts))
-    let measured = try network.routingStatistics(layer: layer)
+    let measured = try network.routingStatistics(layer: layer, coactivation: pairs != nil)
     copy(measured.kHistogram, to: histogram) { Int64($0) }
     copy(measured.expertRows, to: rows) { Int64($0) }
     copy(measured.meanWeight, to: weights) { $0 }
@@ -168,5 +168,6 @@ extension dynamoe_routing_statistics {
     load_imbalance = statistics.loadImbalance
     load_variation = statistics.loadVariation
     unused = Int64(statistics.unused)
+    participation = statistics.participation ?? .nan
   }
 }

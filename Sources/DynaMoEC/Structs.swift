@@ -18,7 +18,7 @@ protocol ConfigurationStruct: SizedStruct {
 extension dynamoe_losses: SizedStruct { static var firstSize: Int { 64 } }
 extension dynamoe_info: SizedStruct { static var firstSize: Int { 104 } }
 extension dynamoe_evaluation: SizedStruct { static var firstSize: Int { 48 } }
-extension dynamoe_routing_statistics: SizedStruct { static var firstSize: Int { 72 } }
+extension dynamoe_routing_statistics: SizedStruct { static var firstSize: Int { 80 } }
 extension dynamoe_tensor: SizedStruct { static var firstSize: Int { 72 } }
 
 /// Above every size that a later header may have: larger ones are memory that was never initialised.

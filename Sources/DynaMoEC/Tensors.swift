@@ -82,15 +82,15 @@ private func tensorAt<Network: Exported>(
 ) -> dynamoe_status {
   guarded(handle, Network.self) { (network: Network, entry) throws(DynaMoEError) in
     let result = try ResultStruct("tensor", tensor)
-    let tensors = list == .parameters ? network.parameters : network.buffers
-    guard tensors.indices ~= index else {
+    let count = list == .parameters ? network.parameterTensorCount : network.bufferTensorCount
+    guard 0..<count ~= index else {
       throw .argument(
-        "index is \(unsigned(index)), allowed: 0 to \(list.countName) - 1, \(list.countName) is \(tensors.count)"
+        "index is \(unsigned(index)), allowed: 0 to \(list.countName) - 1, \(list.countName) is \(count)"
       )
     }
+    let tensor = list == .parameters ? network.parameter(at: index) : network.buffer(at: index)
     let names = list == .parameters ? entry.parameterNames : entry.bufferNames
-    result.write(
-      dynamoe_tensor(tensors[index], name: try names.name(index, of: tensors)))
+    result.write(dynamoe_tensor(tensor, name: try names.name(index, of: tensor)))
   }
 }
 
@@ -134,19 +134,18 @@ extension dynamoe_tensor {
 
 /// Tensor names as C strings which live as long as the handle.
 final class BorrowedNames {
-  private var names: [UnsafeMutablePointer<CChar>] = []
+  private var names: [Int: UnsafeMutablePointer<CChar>] = [:]
 
-  func name(_ index: Int, of tensors: [Tensor]) throws(DynaMoEError) -> UnsafePointer<CChar> {
-    while names.count <= index {
-      guard let copy = strdup(tensors[names.count].name) else {
-        throw .memory("no memory for the name of \(tensors[names.count].name)")
-      }
-      names.append(copy)
+  func name(_ index: Int, of tensor: Tensor) throws(DynaMoEError) -> UnsafePointer<CChar> {
+    if let name = names[index] { return UnsafePointer(name) }
+    guard let copy = strdup(tensor.name) else {
+      throw .memory("no memory for the name of \(tensor.name)")
     }
-    return UnsafePointer(names[index])
+    names[index] = copy
+    return UnsafePointer(copy)
   }
 
   deinit {
-    for name in names { free(name) }
+    for name in names.values { free(name) }
   }
 }

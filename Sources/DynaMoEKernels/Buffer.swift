@@ -37,6 +37,8 @@ public struct Buffer<Element: BitwiseCopyable>: ~Copyable {
   public private(set) var capacity: Int
 
   static var alignment: Int { 64 }
+  /// From here on the system is asked whether it has the memory: it promises more than it can keep.
+  static var largeBlock: Int { 1 << 26 }
 
   private static var empty: UnsafeMutablePointer<Element> {
     // A non-null aligned address which is never dereferenced.
@@ -84,6 +86,9 @@ public struct Buffer<Element: BitwiseCopyable>: ~Copyable {
   ) throws(AllocationError) -> UnsafeMutablePointer<Element> {
     let bytes = try checkedProduct(count, MemoryLayout<Element>.stride)
     guard bytes <= Int.max - 2 * alignment else { throw AllocationError(bytes: Int.max) }
+    if bytes >= largeBlock, let available = AvailableMemory.bytes(), bytes > available {
+      throw AllocationError(bytes: bytes)
+    }
     let memory = zeroed ? allocateZeroed(bytes) : allocateAligned(bytes)
     guard let memory else { throw AllocationError(bytes: bytes) }
     return memory.bindMemory(to: Element.self, capacity: count)

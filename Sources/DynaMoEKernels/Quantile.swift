@@ -99,6 +99,13 @@ private func insertionSort(_ x: UnsafeMutablePointer<Float>, _ n: Int) {
   }
 }
 
+/// Sorts in descending order, in place; where NaN ends up is unspecified.
+public func sortDescending(_ x: UnsafeMutablePointer<Float>, _ n: Int) {
+  guard n > 1 else { return }
+  heapSort(x, n)
+  for i in 0..<n / 2 { (x[i], x[n - 1 - i]) = (x[n - 1 - i], x[i]) }
+}
+
 private func heapSort(_ x: UnsafeMutablePointer<Float>, _ n: Int) {
   func siftDown(_ start: Int, _ end: Int) {
     var root = start

@@ -49,7 +49,7 @@ static void layout(void)
   EXPECT(sizeof(dynamoe_losses) == 64);
   EXPECT(sizeof(dynamoe_info) == 104);
   EXPECT(sizeof(dynamoe_evaluation) == 48);
-  EXPECT(sizeof(dynamoe_routing_statistics) == 72);
+  EXPECT(sizeof(dynamoe_routing_statistics) == 80);
   EXPECT(sizeof(dynamoe_targets) == 32);
 }
 

@@ -137,3 +137,35 @@ def test_a_layer_equals_its_formula():
         expected += weights[:, e : e + 1] * out
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
     assert dm.MoELayer(made.config, seed=7).config == made.config
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_measures_are_off_until_asked_for(single):
+    x, y = rows()
+    network = layer() if single else classifier()
+    plain = layer() if single else classifier()
+    network.measure(participation=True, gradient_variance=True)
+    assert network.gradient_variance == {}
+    for part in (slice(0, 20), slice(20, 45)):
+        for each in (network, plain):
+            result = each.forward(x[part], training=True)
+            if single:
+                each.backward(np.ones_like(result))
+            else:
+                each.backward(y[part])
+    for name in network.gradients:
+        assert np.array_equal(network.gradients[name], plain.gradients[name]), name
+    variance = network.gradient_variance
+    assert list(variance) == list(network.parameters)
+    assert all(value >= 0 for value in variance.values()) and max(variance.values()) > 0
+    for index, stats in enumerate(network.routing_stats()):
+        width = network.config["width"]
+        assert 1 <= stats.participation <= width
+        prefix = "" if single else f"layers.{index}."
+        own = {name: value for name, value in variance.items() if name.startswith(prefix)}
+        assert stats.gradient_variance == own and own
+    network.zero_gradients()
+    assert network.gradient_variance == {}
+    network.measure()
+    stats = network.routing_stats()[0]
+    assert stats.participation is None and stats.gradient_variance is None

@@ -98,6 +98,17 @@ extension LayerValues {
   }
 }
 
+extension LayerValues {
+  /// The value of one layer. A router of its own in each of many layers makes no list for each.
+  func resolved(layer: Int, of layers: Int, path: String) throws(DynaMoEError) -> Double {
+    if case .all(let value) = self {
+      try Check.number(value, path, .positive)
+      return value
+    }
+    return try resolved(layers: layers, path: path)[layer]
+  }
+}
+
 /// Refuses a list that does not have one element per layer.
 func checkLength(_ count: Int, _ layers: Int, _ path: String) throws(DynaMoEError) {
   guard count == layers else {

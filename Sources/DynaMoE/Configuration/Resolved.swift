@@ -91,20 +91,30 @@ struct LayerSettings {
         )
       }
     }
-    var targets: [[Double]?] = []
+    let targets = try resolvedTargets(layers: layers)
+    return (0..<layers).map { layer in
+      ResolvedLayer(
+        experts: experts[layer], hidden: hidden[layer],
+        router: routers[routers.count == 1 ? 0 : layer].resolved(
+          experts: experts[layer], targetActive: targets[layer]))
+    }
+  }
+
+  /// Checks the routers; the target of each layer.
+  private func resolvedTargets(layers: Int) throws(DynaMoEError) -> [Double?] {
+    var targets = [Double?](repeating: nil, count: layers)
     for (index, router) in routers.enumerated() {
       let path = routersAreList || routers.count > 1 ? "router[\(index)]" : "router"
       try router.validate(path: path)
-      targets.append(
-        try router.targetActive?.resolved(layers: layers, path: "\(path).target_active"))
+      guard let target = router.targetActive else { continue }
+      if routers.count == 1 {
+        targets = try target.resolved(layers: layers, path: "\(path).target_active")
+      } else {
+        targets[index] = try target.resolved(
+          layer: index, of: layers, path: "\(path).target_active")
+      }
     }
-    return (0..<layers).map { layer in
-      let index = routers.count == 1 ? 0 : layer
-      return ResolvedLayer(
-        experts: experts[layer], hidden: hidden[layer],
-        router: routers[index].resolved(
-          experts: experts[layer], targetActive: targets[index]?[layer]))
-    }
+    return targets
   }
 
   private func resolvedHidden(layers: Int) throws(DynaMoEError) -> [Int] {

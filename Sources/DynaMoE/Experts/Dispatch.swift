@@ -111,10 +111,7 @@ extension Buffer where Element == Float {
   ) throws(AllocationError) {
     guard pairs * stride > capacity || capacity == 0 else { return }
     let (worst, overflow) = most.multipliedReportingOverflow(by: stride)
-    if !overflow && worst <= 1 << 28 {
-      try reserve(worst)
-    } else {
-      try reserve(min(most, pairs + pairs / 4) * stride)
-    }
+    if !overflow && worst <= 1 << 28, (try? reserve(worst)) != nil { return }
+    try reserve(min(most, pairs + pairs / 4) * stride)
   }
 }

@@ -7,6 +7,8 @@ final class LayerPass {
   var activations = ExpertActivations()
   var sharedDispatch = Dispatch()
   var sharedActivations = ExpertActivations()
+  /// λ at the time of a training forward: its losses keep it when a step has moved the router's.
+  var sparsity = 0.0
 }
 
 /// Memory of a backward, shared by all layers of a network.
@@ -32,6 +34,9 @@ final class RoutedLayer {
   var counters: RoutingCounters
   /// Of an evaluation that may still fail.
   var pendingCounters: RoutingCounters
+  /// Of the rows that the layer reads, when the participation is measured: since the last reset, and of a forward that may still fail.
+  var inputMoments: InputMoments?
+  var pendingInputMoments: InputMoments?
   private let backend: Backend
 
   init(
@@ -87,6 +92,11 @@ final class RoutedLayer {
       try shared.forward(
         x, groups: pass.sharedDispatch.gathered, pairs: pairs, mostPairs: pairs,
         &pass.sharedActivations)
+    }
+    pass.sparsity = router.sparsityCoefficient
+    if let pendingInputMoments {
+      if training != nil { pendingInputMoments.reset() }
+      try pendingInputMoments.add(x, rows: rows, backend)
     }
     combine(rows: rows, weights: weights, base: base, pass, into: y)
   }
@@ -157,7 +167,7 @@ final class RoutedLayer {
         pairOfRow: pass.dispatch.pairOfRow, rowOfPair: pass.dispatch.rowOfPair,
         active: record.active, weights: record.weights,
         weightGradient: scratch.weightGradient.base,
-        auxiliary: router.auxiliaryGradients(losses, rows: rows)),
+        auxiliary: router.auxiliaryGradients(losses, sparsity: pass.sparsity, rows: rows)),
       logitGradient: scratch.logitGradient.base, into: dx)
     gather(rows: rows, pass, scratch, into: dx)
   }
@@ -226,10 +236,29 @@ final class RoutedLayer {
     router.followThresholds(pass.routing)
     router.countForControl(expertOffsets: pass.dispatch.offsets, rows: rows)
     counters.add(pass.dispatch, pass.routing, weights: record.weights)
+    commitInputMoments()
+  }
+
+  /// Forgets what an evaluation that failed has gathered.
+  func beginEvaluation() {
+    pendingCounters.reset()
+    pendingInputMoments?.reset()
   }
 
   /// Counts what an evaluation has gathered.
-  func commitEvaluation() { counters.add(pendingCounters) }
+  func commitEvaluation() {
+    counters.add(pendingCounters)
+    commitInputMoments()
+  }
+
+  private func commitInputMoments() {
+    if let pendingInputMoments { inputMoments?.add(pendingInputMoments) }
+  }
+
+  func resetStatistics() {
+    counters.reset()
+    inputMoments?.reset()
+  }
 
   /// Mean K: measured since the last reset, before any row what the router aims at.
   var meanActive: Double { counters.meanActive ?? router.expectedActive }

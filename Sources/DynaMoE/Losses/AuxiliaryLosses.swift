@@ -72,12 +72,14 @@ extension Router {
   }
 
   /// Coefficients of the gradients of the weighted losses in a batch of `rows` rows.
-  func auxiliaryGradients(_ losses: LossConfiguration, rows: Int) -> AuxiliaryGradients {
+  func auxiliaryGradients(
+    _ losses: LossConfiguration, sparsity: Double, rows: Int
+  ) -> AuxiliaryGradients {
     let n = Double(experts)
     let count = Double(rows)
     return AuxiliaryGradients(
       balance: losses.balance * n / count, z: 2 * losses.z / count,
       entropy: losses.entropy / count,
-      sparsity: sparsityTarget.map { sparsityCoefficient * n / ($0 * count * count) } ?? 0)
+      sparsity: sparsityTarget.map { sparsity * n / ($0 * count * count) } ?? 0)
   }
 }

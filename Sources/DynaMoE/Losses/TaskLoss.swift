@@ -1,5 +1,11 @@
 import DynaMoEKernels
 
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Musl
+#endif
+
 /// The loss of one row, and whether its largest logit is the target's.
 struct RowLoss: BitwiseCopyable {
   var value: Double
@@ -95,9 +101,21 @@ struct TaskLoss {
     let logit = logits[target]
     let isHit = isLargest(target, logits)
     let logSumExp = backend.softmax(logits, outputs, inverseTemperature: 1, into: gradient)
+    let loss = crossEntropy(gradient, target, fallback: Double(logSumExp) - Double(logit))
     gradient[target] -= 1
     backend.scale(gradient, by: scale, into: gradient, outputs)
-    return RowLoss(value: Double(logSumExp) - Double(logit), isHit: isHit)
+    return RowLoss(value: loss, isHit: isHit)
+  }
+
+  /// -log p of the target, from the others when it has most of the probability: single precision holds those better.
+  private func crossEntropy(
+    _ p: UnsafePointer<Float>, _ target: Int, fallback: Double
+  ) -> Double {
+    let own = p[target]
+    guard own > 0.5 else { return own > 1e-30 ? -log(Double(own)) : fallback }
+    var others = 0.0
+    for other in 0..<outputs where other != target { others += Double(p[other]) }
+    return -log1p(-others)
   }
 
   private func isLargest(_ target: Int, _ logits: UnsafePointer<Float>) -> Bool {

@@ -17,15 +17,20 @@ public final class MoELayer: RoutedNetwork {
   private var inputGradientStore = Buffer<Float>()
 
   /// A layer with weights drawn from `seed`: the same seed and configuration give the same bits.
-  public init(_ configuration: LayerConfiguration, seed: UInt64 = 0) throws(DynaMoEError) {
-    let (resolved, _) = try configuration.resolved()
+  public convenience init(
+    _ configuration: LayerConfiguration, seed: UInt64 = 0
+  ) throws(DynaMoEError) {
+    try self.init(configuration, configuration.resolved().0, seed: seed, isLoaded: false)
+  }
+
+  private init(
+    _ configuration: LayerConfiguration, _ resolved: ResolvedLayer, seed: UInt64, isLoaded: Bool
+  ) throws(DynaMoEError) {
     let storage = try NetworkStorage(
       kind: .layer, configurationJSON: configuration.json, losses: configuration.losses,
       optimizer: configuration.optimizer, seed: seed, layers: [resolved],
-      parameters: TensorNames.layerParameters(
-        resolved, width: configuration.width, sharedExperts: configuration.sharedExperts,
-        activation: configuration.activation, bias: configuration.bias, prefix: ""),
-      buffers: TensorNames.layerBuffers(resolved, prefix: ""))
+      parameters: Self.parameters(configuration, resolved),
+      buffers: TensorNames.layerBuffers(resolved, prefix: ""), isLoaded: isLoaded)
     self.configuration = configuration
     layer = try RoutedLayer(
       resolved, index: 0, width: configuration.width, sharedExperts: configuration.sharedExperts,
@@ -45,8 +50,19 @@ public final class MoELayer: RoutedNetwork {
     let configuration = try file.parsed { (json) throws(DynaMoEError) in
       try LayerConfiguration(json: json)
     }
-    try self.init(configuration, seed: file.seed)
+    let resolved = try configuration.resolved().0
+    try file.check(
+      Self.parameters(configuration, resolved) + TensorNames.layerBuffers(resolved, prefix: ""))
+    try self.init(configuration, resolved, seed: file.seed, isLoaded: true)
     try file.load(into: self)
+  }
+
+  private static func parameters(
+    _ configuration: LayerConfiguration, _ layer: ResolvedLayer
+  ) -> [TensorSpecification] {
+    TensorNames.layerParameters(
+      layer, width: configuration.width, sharedExperts: configuration.sharedExperts,
+      activation: configuration.activation, bias: configuration.bias, prefix: "")
   }
 
   private var width: Int { configuration.width }
@@ -81,6 +97,7 @@ public final class MoELayer: RoutedNetwork {
         input.base, rows: rows, training: moment, base: nil, into: destination, pass,
         active: record.active, weights: record.weights)
     }
+    try layer.checkFinite(pass)
     try checkFinite(destination, rows: rows)
     commitTrainingForward(rows: rows)
     trainingState = .pending(rows: rows)
@@ -91,17 +108,20 @@ public final class MoELayer: RoutedNetwork {
   ) throws(DynaMoEError) {
     let record = evaluationRecords[0]
     latest = .none
-    layer.pendingCounters.reset()
-    try withMemory(for: "an evaluation of \(rows) rows") { () throws(AllocationError) in
+    layer.beginEvaluation()
+    try withMemory(for: "the routing of \(rows) rows") { () throws(AllocationError) in
       try record.reserve(rows: rows)
-      for first in stride(from: 0, to: rows, by: EvaluationPass.chunkRows) {
-        let weights = record.weights + first * record.experts
+    }
+    for first in stride(from: 0, to: rows, by: EvaluationPass.chunkRows) {
+      let count = min(EvaluationPass.chunkRows, rows - first)
+      let weights = record.weights + first * record.experts
+      try withMemory(for: "an evaluation of \(count) rows") { () throws(AllocationError) in
         try layer.forward(
-          x + first * width, rows: min(EvaluationPass.chunkRows, rows - first), training: nil,
-          base: nil, into: y + first * width, evaluationPass,
-          active: record.active + first * record.experts, weights: weights)
-        layer.countEvaluation(evaluationPass, weights: weights)
+          x + first * width, rows: count, training: nil, base: nil, into: y + first * width,
+          evaluationPass, active: record.active + first * record.experts, weights: weights)
       }
+      try layer.checkFinite(evaluationPass)
+      layer.countEvaluation(evaluationPass, weights: weights)
     }
     try checkFinite(y, rows: rows)
     layer.commitEvaluation()
@@ -134,9 +154,11 @@ public final class MoELayer: RoutedNetwork {
       try layer.reserve(scratch, rows: rows, pass)
       if inputGradient == nil { try inputGradientStore.reserve(rows * width) }
     }
+    gradientMoments?.begin(backend)
     layer.backward(
       input.base, rows: rows, outputGradient: dy, losses: storage.losses, pass, record, scratch,
       into: inputGradient?.baseAddress ?? inputGradientStore.base)
+    gradientMoments?.end(backend)
     trainingState = .finished(rows: rows)
   }
 
@@ -155,8 +177,10 @@ public final class MoELayer: RoutedNetwork {
     try withMemory(for: "a calibration on \(rows) rows") { () throws(AllocationError) in
       let scores = try SelectionScores(rows: rows, experts: layer.expertCount)
       try scores.fill(source, rows: rows, layer.router, &evaluationPass.routing)
+      guard evaluationPass.routing.isFinite else { return }
       try layer.router.calibrate(scores, rows: rows, targetActive: targetActive)
     }
+    try layer.checkFinite(evaluationPass)
   }
 
   // MARK: - Checks

@@ -46,7 +46,7 @@ extension Model {
       try batch.logitGradient.reserve(slice * outputs)
       try batch.rowLoss.reserve(slice)
     }
-    for layer in layers { layer.pendingCounters.reset() }
+    for layer in layers { layer.beginEvaluation() }
     if let source {
       for first in stride(from: 0, to: rows, by: EvaluationPass.chunkRows) {
         let count = min(EvaluationPass.chunkRows, rows - first)
@@ -91,7 +91,7 @@ extension Model {
     try withMemory(for: "the routing of \(rows) rows") { () throws(AllocationError) in
       for record in evaluationRecords { try record.reserve(rows: rows) }
     }
-    for layer in layers { layer.pendingCounters.reset() }
+    for layer in layers { layer.beginEvaluation() }
     for first in stride(from: 0, to: rows, by: EvaluationPass.chunkRows) {
       let count = min(EvaluationPass.chunkRows, rows - first)
       let x = try evaluateBlocks(
@@ -112,16 +112,19 @@ extension Model {
   ) throws(DynaMoEError) -> UnsafePointer<Float> {
     try withMemory(for: "an evaluation of \(rows) rows") { () throws(AllocationError) in
       try evaluation.reserve(rows: rows, width: width, experts: mostExperts)
-      let h = evaluation.hidden.base
-      input.forward(source, rows: rows, into: h)
-      for index in blocks.indices {
+    }
+    let h = evaluation.hidden.base
+    input.forward(source, rows: rows, into: h)
+    for index in blocks.indices {
+      try withMemory(for: "an evaluation of \(rows) rows") { () throws(AllocationError) in
         try evaluateBlock(index, h, rows: rows, firstRow: firstRow)
-        layers[index].countEvaluation(
-          evaluationPass,
-          weights: routing(index, firstRow: firstRow).weights)
       }
-      return try head.normalise(
-        h, rows: rows, into: evaluation.normalised.base, &evaluation.norm)
+      try layers[index].checkFinite(evaluationPass)
+      layers[index].countEvaluation(
+        evaluationPass, weights: routing(index, firstRow: firstRow).weights)
+    }
+    return try withMemory(for: "an evaluation of \(rows) rows") { () throws(AllocationError) in
+      try head.normalise(h, rows: rows, into: evaluation.normalised.base, &evaluation.norm)
     }
   }
 
@@ -157,6 +160,15 @@ extension EvaluationPass {
 }
 
 extension RoutedLayer {
+  /// Refuses a forward whose scores are not numbers, which its output need not show.
+  func checkFinite(_ pass: LayerPass) throws(DynaMoEError) {
+    guard pass.routing.isFinite else {
+      throw .failed(
+        "the router's logits in layer \(index) are not finite: parameters or input have grown too large; nothing was changed"
+      )
+    }
+  }
+
   func countEvaluation(_ pass: LayerPass, weights: UnsafePointer<Float>) {
     pendingCounters.add(pass.dispatch, pass.routing, weights: weights)
   }

@@ -89,6 +89,7 @@ extension Model {
     try checkInputGradient(inputGradient, rows: rows)
     try reserveSlice(rows)
     try reserveBackward(rows)
+    gradientMoments?.begin(backend)
     var task = TaskLoss(targets, rows: rows, outputs: outputs)
     let slice = head.sliceRows
     for first in stride(from: 0, to: rows, by: slice) {
@@ -111,6 +112,7 @@ extension Model {
     let base = try checkGradient(outputGradient, rows: rows, columns: outputs, backend: backend)
     try checkInputGradient(inputGradient, rows: rows)
     try reserveBackward(rows)
+    gradientMoments?.begin(backend)
     let slice = head.sliceRows
     for first in stride(from: 0, to: rows, by: slice) {
       backwardHead(base + first * outputs, first: first, count: min(slice, rows - first))
@@ -154,7 +156,10 @@ extension Model {
         logits, first: first, count: count, gradient: logits, rowLoss: batch.rowLoss.base,
         backend: backend)
       guard task.mean.isFinite else { throw nonFiniteLoss() }
-      if first == 0 { zeroGradients() }
+      if first == 0 {
+        zeroGradients()
+        gradientMoments?.begin(backend)
+      }
       backwardHead(logits, first: first, count: count)
     }
     let losses = try checked(losses(task: task.mean, accuracy: task.accuracy, rows: rows))
@@ -173,7 +178,7 @@ extension Model {
     _ source: RowSource, rows: Int
   ) throws(DynaMoEError) -> UnsafePointer<Float> {
     let count = rows * width
-    return try withMemory(for: "a training forward of \(rows) rows") {
+    let x = try withMemory(for: "a training forward of \(rows) rows") {
       () throws(AllocationError) in
       for pass in passes { try pass.input.reserve(count) }
       try batch.hidden.reserve(count)
@@ -187,6 +192,8 @@ extension Model {
       return try head.normalise(
         batch.hidden.base, rows: rows, into: batch.normalised.base, &batch.norm)
     }
+    for index in blocks.indices { try layers[index].checkFinite(trainingPasses[index]) }
+    return x
   }
 
   /// What the head read in the latest forward.
@@ -217,8 +224,10 @@ extension Model {
         into: other)
       swap(&gradient, &other)
     }
-    guard let source = batch.source else { return }
-    input.backward(source, rows: rows, outputGradient: gradient, into: inputGradient)
+    if let source = batch.source {
+      input.backward(source, rows: rows, outputGradient: gradient, into: inputGradient)
+    }
+    gradientMoments?.end(backend)
   }
 
   /// Copies the rows: their owner may change them before the backward.

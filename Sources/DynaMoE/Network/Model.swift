@@ -23,16 +23,20 @@ public final class Model: RoutedNetwork {
   let evaluation = EvaluationPass()
 
   /// A network with weights drawn from `seed`: the same seed and configuration give the same bits.
-  public init(_ configuration: ModelConfiguration, seed: UInt64 = 0) throws(DynaMoEError) {
-    let resolved = try configuration.resolved()
-    var buffers: [TensorSpecification] = []
-    for (index, layer) in resolved.layers.enumerated() {
-      buffers += TensorNames.layerBuffers(layer, prefix: TensorNames.layerPrefix(index))
-    }
+  public convenience init(
+    _ configuration: ModelConfiguration, seed: UInt64 = 0
+  ) throws(DynaMoEError) {
+    try self.init(configuration, configuration.resolved(), seed: seed, isLoaded: false)
+  }
+
+  private init(
+    _ configuration: ModelConfiguration, _ resolved: ResolvedModel, seed: UInt64, isLoaded: Bool
+  ) throws(DynaMoEError) {
     let storage = try NetworkStorage(
       kind: .model, configurationJSON: configuration.json, losses: configuration.losses,
       optimizer: configuration.optimizer, seed: seed, layers: resolved.layers,
-      parameters: TensorNames.parameters(of: resolved), buffers: buffers)
+      parameters: TensorNames.parameters(of: resolved),
+      buffers: TensorNames.buffers(of: resolved), isLoaded: isLoaded)
     self.configuration = configuration
     outputs = resolved.outputs
     width = resolved.width
@@ -61,7 +65,9 @@ public final class Model: RoutedNetwork {
     let configuration = try file.parsed { (json) throws(DynaMoEError) in
       try ModelConfiguration(json: json)
     }
-    try self.init(configuration, seed: file.seed)
+    let resolved = try configuration.resolved()
+    try file.check(TensorNames.parameters(of: resolved) + TensorNames.buffers(of: resolved))
+    try self.init(configuration, resolved, seed: file.seed, isLoaded: true)
     try file.load(into: self)
   }
 

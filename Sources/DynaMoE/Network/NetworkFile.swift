@@ -1,3 +1,5 @@
+import DynaMoEKernels
+
 /// The file of a network: its tensors by name, and in the metadata configuration, seed and counts.
 struct NetworkFile {
   private enum Key {
@@ -29,6 +31,9 @@ struct NetworkFile {
     for state in storage.optimizer.stateTensors {
       tensors.append((state.name, state.shape, UnsafeBufferPointer(state.values)))
     }
+    for tensor in tensors where !isFinite(tensor.values, network.backend) {
+      throw .failed("\(tensor.name) is not finite: not saved to \(path)")
+    }
     let metadata = [
       Key.format: format, Key.version: version, Key.kind: storage.kind.rawValue,
       Key.configuration: storage.configurationJSON, Key.seed: String(storage.seed),
@@ -36,6 +41,10 @@ struct NetworkFile {
       Key.trainingForwards: String(network.trainingForwards),
     ]
     try writeSafetensors(path: path, metadata: metadata, tensors: tensors)
+  }
+
+  private static func isFinite(_ values: UnsafeBufferPointer<Float>, _ backend: Backend) -> Bool {
+    values.baseAddress.map { backend.isFinite($0, values.count) } ?? true
   }
 
   // MARK: - Reading
@@ -88,6 +97,20 @@ struct NetworkFile {
       return try parse(configuration)
     } catch {
       throw .format("\(file.path): configuration: \(error)")
+    }
+  }
+
+  /// Refuses a file without all of `specifications`, before a network of that size is made.
+  func check(_ specifications: [TensorSpecification]) throws(DynaMoEError) {
+    for specification in specifications {
+      guard let entry = file.tensors[specification.name] else {
+        throw .format("\(file.path): tensor \(quoted(specification.name)) is missing")
+      }
+      guard entry.shape == specification.shape else {
+        throw .format(
+          "\(file.path): tensor \(quoted(specification.name)) must have shape \(specification.shape); got \(entry.shape)"
+        )
+      }
     }
   }
 

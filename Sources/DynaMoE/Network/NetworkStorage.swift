@@ -20,7 +20,7 @@ final class NetworkStorage {
   init(
     kind: Kind, configurationJSON: String, losses: LossConfiguration,
     optimizer: OptimizerConfiguration, seed: UInt64, layers: [ResolvedLayer],
-    parameters: [TensorSpecification], buffers: [TensorSpecification]
+    parameters: [TensorSpecification], buffers: [TensorSpecification], isLoaded: Bool
   ) throws(DynaMoEError) {
     let backend: Backend
     do throws(BackendError) {
@@ -37,7 +37,8 @@ final class NetworkStorage {
     self.buffers = try TensorStore(buffers, hasGradients: false)
     matrices = MatrixRegistry(backend: backend)
     self.optimizer = try Optimizer(optimizer, parameters: self.parameters, backend: backend)
-    self.parameters.initialize(seed: seed)
+    // Those of a file are about to be read.
+    if !isLoaded { self.parameters.initialize(seed: seed) }
     self.buffers.initialize(seed: seed)
   }
 
@@ -50,28 +51,22 @@ final class NetworkStorage {
     _ optimizer: OptimizerConfiguration
   ) throws(DynaMoEError) {
     var elements = 0
+    var packed = 0.0
     for specification in parameters {
       let (sum, overflow) = elements.addingReportingOverflow(specification.count ?? Int.max)
       guard !overflow, sum < Int.max / 64 else {
         throw .memory("\(specification.name) \(specification.shape) is larger than any memory")
       }
       elements = sum
+      packed += specification.packedCount
     }
-    let copies = optimizer.kind == .adamw ? 5 : optimizer.momentum ?? 0 > 0 ? 4 : 3
+    let copies = optimizer.kind == .adamw ? 4 : optimizer.momentum ?? 0 > 0 ? 3 : 2
     let counts = layers.reduce(0) { $0 + 2 * $1.experts * $1.experts }
+    let bytes =
+      (Double(elements * copies) + packed) * Double(MemoryLayout<Float>.stride)
+      + Double(counts * MemoryLayout<Int>.stride)
     try AvailableMemory.check(
-      elements * copies * MemoryLayout<Float>.stride + counts * MemoryLayout<Int>.stride,
+      Int(min(bytes, Double(Int.max / 2))),
       for: "a network of \(elements) parameters with gradients and optimizer")
-  }
-}
-
-/// Runs what allocates: memory that is refused becomes an error that says for what.
-func withMemory<Result: ~Copyable>(
-  for what: @autoclosure () -> String, _ body: () throws(AllocationError) -> Result
-) throws(DynaMoEError) -> Result {
-  do throws(AllocationError) {
-    return try body()
-  } catch {
-    throw .memory("no memory for \(what()): \(error)")
   }
 }

@@ -7,13 +7,25 @@ extension RoutedNetwork {
   public func expertCount(layer: Int) -> Int { layers[layer].expertCount }
 
   /// How `layer` routed since the last reset.
-  public func routingStatistics(layer: Int) throws(DynaMoEError) -> RoutingStatistics {
+  ///
+  /// - Parameter coactivation: whether to count out ``RoutingStatistics/coactivation``, N · N numbers.
+  /// - Throws: ``DynaMoEError/argument(_:)`` for a layer that is not there; ``DynaMoEError/memory(_:)``.
+  public func routingStatistics(
+    layer: Int, coactivation: Bool = true
+  ) throws(DynaMoEError) -> RoutingStatistics {
     try check(layer)
-    return RoutingStatistics(layers[layer].counters)
+    let experts = layers[layer].expertCount
+    if coactivation {
+      try AvailableMemory.check(
+        experts * experts * MemoryLayout<Int>.stride, for: "the co-activation of layer \(layer)")
+    }
+    return RoutingStatistics(
+      layers[layer].counters, participation: layers[layer].inputMoments?.participation,
+      coactivation: coactivation)
   }
 
   public func resetRoutingStatistics() {
-    for layer in layers { layer.counters.reset() }
+    for layer in layers { layer.resetStatistics() }
   }
 
   /// Rows of the latest forward; 0 before any.

@@ -29,6 +29,8 @@ public class RoutedNetwork {
   let evaluationPass = LayerPass()
   var trainingState = TrainingState.none
   var latest = LatestForward.none
+  /// When the gradient variance is measured.
+  var gradientMoments: GradientMoments?
   /// Training forwards so far: the key of the next one's noise.
   public internal(set) var trainingForwards = 0
 
@@ -54,6 +56,14 @@ public class RoutedNetwork {
 
   /// What is saved but not trained: thresholds, balancing biases, the state of controllers.
   public var buffers: [Tensor] { storage.buffers.tensors() }
+
+  /// Number of `parameters` and of `buffers`.
+  public var parameterTensorCount: Int { storage.parameters.entries.count }
+  public var bufferTensorCount: Int { storage.buffers.entries.count }
+
+  /// `parameters[index]` and `buffers[index]`, without making the list.
+  public func parameter(at index: Int) -> Tensor { storage.parameters.tensor(index) }
+  public func buffer(at index: Int) -> Tensor { storage.buffers.tensor(index) }
 
   /// Copies `values` into the parameter `name`, in effect from the next call.
   ///
@@ -123,6 +133,7 @@ public class RoutedNetwork {
   /// Sets all gradients to 0; a pending backward stays valid.
   public func zeroGradients() {
     backend.fill(storage.parameters.gradientBase, with: 0, count: storage.parameters.extent)
+    gradientMoments?.reset()
   }
 
   /// The rows of the training forward that waits for its backward, if one does.
@@ -181,7 +192,7 @@ public class RoutedNetwork {
     let coefficients = storage.losses
     var sum = Losses(task: task, balance: 0, z: 0, entropy: 0, sparsity: 0, accuracy: accuracy)
     for index in layers.indices {
-      let sparsity = layers[index].router.sparsityCoefficient
+      let sparsity = trainingPasses[index].sparsity
       guard
         coefficients.balance != 0 || coefficients.z != 0 || coefficients.entropy != 0
           || sparsity != 0

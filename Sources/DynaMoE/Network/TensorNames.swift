@@ -31,6 +31,12 @@ enum TensorNames {
     return tensors
   }
 
+  static func buffers(of model: ResolvedModel) -> [TensorSpecification] {
+    model.layers.enumerated().flatMap { index, layer in
+      layerBuffers(layer, prefix: layerPrefix(index))
+    }
+  }
+
   static func layerPrefix(_ index: Int) -> String { "layers.\(index)." }
 
   static func layerParameters(

@@ -24,6 +24,15 @@ struct TensorSpecification: Equatable, Sendable {
     self.decays = decays
   }
 
+  /// Elements of the packed copy of a matrix: its outputs are filled up to whole panels, of at most 32.
+  var packedCount: Double {
+    guard shape.count >= 2, decays else { return 0 }
+    let outputs = (shape[shape.count - 2] + 31) / 32 * 32
+    return shape.dropLast(2).reduce(Double(outputs) * Double(shape[shape.count - 1])) {
+      $0 * Double($1)
+    }
+  }
+
   /// Number of elements; nil when it does not fit an `Int`.
   var count: Int? {
     var product = 1
@@ -138,11 +147,13 @@ final class TensorStore {
   }
 
   func tensors() -> [Tensor] {
-    entries.indices.map { index in
-      Tensor(
-        name: entries[index].specification.name, shape: entries[index].specification.shape,
-        values: UnsafeBufferPointer(values(index)), gradient: gradient(index))
-    }
+    entries.indices.map(tensor)
+  }
+
+  func tensor(_ index: Int) -> Tensor {
+    Tensor(
+      name: entries[index].specification.name, shape: entries[index].specification.shape,
+      values: UnsafeBufferPointer(values(index)), gradient: gradient(index))
   }
 }
 

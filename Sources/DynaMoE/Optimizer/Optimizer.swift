@@ -1,5 +1,9 @@
 import DynaMoEKernels
 
+/// Beyond these a step would leave single precision: the square of a gradient, and what is added to a parameter.
+private let largestGradient = 1e18
+private let largestRate = 1e6
+
 /// AdamW or SGD over all parameters of a network, and its state.
 final class Optimizer {
   /// Neighbouring parameters that are treated alike.
@@ -49,41 +53,45 @@ final class Optimizer {
     self.runs = runs
   }
 
-  /// The factor of all gradients: min(1, clip / (global norm + 1e-6)). Throws when one is not finite.
+  /// The factor of all gradients: min(1, clip / (global norm + 1e-6)).
+  ///
+  /// Throws when a gradient is not finite, or so large that its square would not be.
   func gradientScale() throws(DynaMoEError) -> Float {
-    guard let clip = settings.clip else {
-      guard backend.isFinite(parameters.gradientBase, parameters.extent) else {
-        throw nonFiniteGradient()
-      }
-      return 1
-    }
     let norm = backend.sumOfSquares(parameters.gradientBase, parameters.extent).squareRoot()
-    guard norm.isFinite else { throw nonFiniteGradient() }
-    return Float(min(1, clip / (norm + 1e-6)))
+    guard norm.isFinite else { throw badGradient { !$0.isFinite } }
+    let scale = settings.clip.map { Float(min(1, $0 / (norm + 1e-6))) } ?? 1
+    if norm * Double(scale) > largestGradient {
+      let limit = Float(largestGradient)
+      let found = firstGradient { $0.magnitude * scale > limit }
+      if found != nil { throw badGradient { $0.magnitude * scale > limit } }
+    }
+    return scale
   }
 
-  private func nonFiniteGradient() -> DynaMoEError {
+  private func firstGradient(where isBad: (Float) -> Bool) -> (name: String, value: Float)? {
     for (index, entry) in parameters.entries.enumerated() {
-      if let gradient = parameters.gradient(index), let base = gradient.baseAddress,
-        !backend.isFinite(base, gradient.count)
-      {
-        return .failed(
-          "the gradient of \(entry.specification.name) is not finite; nothing was changed")
-      }
+      guard let value = parameters.gradient(index)?.first(where: isBad) else { continue }
+      return (entry.specification.name, value)
     }
-    return .failed("a gradient is not finite; nothing was changed")
+    return nil
+  }
+
+  private func badGradient(where isBad: (Float) -> Bool) -> DynaMoEError {
+    guard let (name, value) = firstGradient(where: isBad) else {
+      return .failed("a gradient is not finite; nothing was changed")
+    }
+    return .failed(
+      "the gradient of \(name) has \(value), allowed: finite, at most \(largestGradient); nothing was changed"
+    )
   }
 
   /// The learning rate of the next step.
   func learningRate(override: Double?) throws(DynaMoEError) -> Double {
-    guard let override else { return configuration.learningRate(step: steps + 1) }
-    guard override.isFinite, override >= 0, override <= Double(Float.greatestFiniteMagnitude)
-    else {
-      throw .argument(
-        "learning rate must be finite, at least 0 and at most \(Float.greatestFiniteMagnitude); got \(override)"
-      )
+    let rate = override ?? configuration.learningRate(step: steps + 1)
+    guard rate >= 0, rate <= largestRate else {
+      throw .argument("learning rate is \(rate), allowed: 0 to \(largestRate)")
     }
-    return override
+    return rate
   }
 
   func apply(learningRate: Double, gradientScale: Float) {

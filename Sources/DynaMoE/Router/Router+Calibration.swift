@@ -35,17 +35,16 @@ struct SelectionScores: ~Copyable {
   /// All values in descending order.
   func sortAll() -> UnsafePointer<Float> {
     sortedStore.base.update(from: store.base, count: rows * experts)
-    var all = UnsafeMutableBufferPointer(start: sortedStore.base, count: rows * experts)
-    all.sort(by: >)
+    sortDescending(sortedStore.base, rows * experts)
     return UnsafePointer(sortedStore.base)
   }
 
   /// Each expert's values in descending order, [N, T].
   func sortColumns() -> UnsafePointer<Float> {
     for e in 0..<experts {
-      var column = UnsafeMutableBufferPointer(start: sortedStore.base + e * rows, count: rows)
+      let column = sortedStore.base + e * rows
       for row in 0..<rows { column[row] = store.base[row * experts + e] }
-      column.sort(by: >)
+      sortDescending(column, rows)
     }
     return UnsafePointer(sortedStore.base)
   }
@@ -181,11 +180,13 @@ extension Model {
           &evaluation.norm)
         try scores.fill(
           x, first: first, rows: count, layers[index].router, &evaluationPass.routing)
+        guard evaluationPass.routing.isFinite else { return false }
       }
       try layers[index].router.calibrate(scores, rows: rows, targetActive: targets[index])
       for first in stride(from: 0, to: rows, by: chunk) {
         try evaluateBlock(
           index, hidden.base + first * width, rows: min(chunk, rows - first), firstRow: nil)
+        guard evaluationPass.routing.isFinite else { return false }
       }
     }
     return backend.isFinite(hidden.base, rows * width)

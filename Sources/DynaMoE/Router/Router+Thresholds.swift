@@ -6,6 +6,10 @@ import DynaMoEKernels
   import Musl
 #endif
 
+/// Bounds of relu's coefficient of sparsity, which a target out of reach would drive to 0 or infinity for good.
+private let leastSparsity = 1e-30
+private let mostSparsity = 1e6
+
 extension Router {
   /// θ of every expert: in training the quantile over this batch, in evaluation the stored one.
   func setThresholds(rows: Int, training: Bool, _ pass: inout RoutingPass) {
@@ -17,9 +21,11 @@ extension Router {
       }
     case .threshold, .expertThreshold:
       guard training else {
+        let isCold = control?[2] == 0
         for e in 0..<experts {
-          thresholds[e] = Double(
-            storedThresholds?[settings.kind == .threshold ? 0 : e] ?? 0)
+          let stored = storedThresholds?[settings.kind == .threshold ? 0 : e] ?? 0
+          // Before any training all are active, also those whose score is 0.
+          thresholds[e] = isCold && stored == 0 ? -Double.infinity : Double(stored)
         }
         return
       }
@@ -106,8 +112,9 @@ extension Router {
     if let control, let target = settings.targetActive {
       switch settings.kind {
       case .relu where losses.sparsity > 0:
-        control[0] =
-          pairs > target * rows ? Float(Double(control[0]) * 1.2) : Float(Double(control[0]) / 1.2)
+        let coefficient =
+          pairs > target * rows ? Double(control[0]) * 1.2 : Double(control[0]) / 1.2
+        control[0] = Float(min(max(coefficient, leastSparsity), mostSparsity))
         control[2] += 1
       case .topP:
         let error = (target - pairs / rows) / Double(experts)

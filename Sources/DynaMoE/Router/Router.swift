@@ -1,5 +1,11 @@
 import DynaMoEKernels
 
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Musl
+#endif
+
 /// The router of one layer: logits, scores, selection and gate of every kind.
 ///
 /// T rows, D width, N experts; z logits, s scores, u noisy scores, v selection scores, A active set, w weights.
@@ -82,6 +88,7 @@ final class Router {
     } else {
       scoreSoftmax(rows: rows, &pass)
     }
+    pass.isFinite = backend.isFinite(pass.logSumExp.base, rows)
   }
 
   private func scoreSoftmax(rows: Int, _ pass: inout RoutingPass) {
@@ -102,13 +109,23 @@ final class Router {
         logSumExp[row] =
           temperature == 1
           ? tempered : backend.softmax(zRow, n, inverseTemperature: 1, into: spare + row * n)
-        var sum = 0.0
-        for expert in 0..<n {
-          sum += Double(sRow[expert]) * (Double(tempered) - Double(zRow[expert]) * Double(inverse))
-        }
-        entropy[row] = sum
+        entropy[row] = Self.entropy(zRow, sRow, n, inverseTemperature: Double(inverse))
       }
     }
+  }
+
+  /// -Σ s log s = -log s_max - Σ s (z - z_max) / temperature: exact also where scores are all but 0 or 1.
+  private static func entropy(
+    _ z: UnsafePointer<Float>, _ s: UnsafePointer<Float>, _ n: Int, inverseTemperature: Double
+  ) -> Double {
+    var largest = 0
+    for expert in 1..<max(n, 1) where z[expert] > z[largest] { largest = expert }
+    let top = Double(z[largest])
+    var sum = -log(Double(s[largest]))
+    for expert in 0..<n where s[expert] > 0 {
+      sum -= Double(s[expert]) * (Double(z[expert]) - top) * inverseTemperature
+    }
+    return sum
   }
 
   /// v of the latest `select`, in its training form when `pass` has noise.

@@ -27,6 +27,8 @@ struct RoutingPass: ~Copyable {
   var scratch = Buffer<Float>()
   var columns = Buffer<Float>()
   var order = Buffer<Int32>()
+  /// Whether every row's logits gave finite scores.
+  var isFinite = true
   var hasNoise = false
   var hasBias = false
 }

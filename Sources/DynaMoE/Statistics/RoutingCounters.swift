@@ -56,13 +56,18 @@ struct RoutingCounters: ~Copyable {
     rows += dispatch.rows
   }
 
+  /// Costs what `other` holds: pairs of experts that it never saw are passed over.
   mutating func add(_ other: borrowing RoutingCounters) {
     rows += other.rows
     limitedRows += other.limitedRows
     entropySum += other.entropySum
     for k in 0...experts { histogram[k] += other.histogram[k] }
     for e in 0..<experts { weightSums[e] += other.weightSums[e] }
-    for index in 0..<experts * experts { together[index] += other.together[index] }
+    for a in 0..<experts where other.together[a * experts + a] > 0 {
+      for b in a..<experts where other.together[b * experts + b] > 0 {
+        together[a * experts + b] += other.together[a * experts + b]
+      }
+    }
   }
 
   mutating func reset() {
@@ -71,6 +76,8 @@ struct RoutingCounters: ~Copyable {
     entropySum = 0
     histogram.update(repeating: 0, count: experts + 1)
     weightSums.update(repeating: 0, count: experts)
-    together.update(repeating: 0, count: experts * experts)
+    for a in 0..<experts where together[a * experts + a] > 0 {
+      (together + a * experts + a).update(repeating: 0, count: experts - a)
+    }
   }
 }

@@ -19,16 +19,20 @@ public struct RoutingStatistics: Equatable, Sendable {
   public var limitedShare: Double
   /// Experts that no row used.
   public var unused: Int
-  /// Rows that used both of two experts, [N · N] row-major; the diagonal repeats `expertRows`.
+  /// Rows that used both of two experts, [N · N] row-major; the diagonal repeats `expertRows`. Empty when it was not asked for.
   public var coactivation: [Int]
   /// Largest over mean rows per expert, 0 before any pair.
   public var loadImbalance: Double
   /// Standard deviation over mean of the rows per expert, 0 before any pair.
   public var loadVariation: Double
+  /// (tr C)²/tr C² of the covariance C of the rows that the layer reads (after the norm), between 1 and D: over how many directions
+  /// they spread; 0 if C = 0. Nil unless ``Measures/participation`` is on.
+  public var participation: Double?
 }
 
 extension RoutingStatistics {
-  init(_ counters: borrowing RoutingCounters) {
+  init(_ counters: borrowing RoutingCounters, participation: Double?, coactivation isWanted: Bool) {
+    self.participation = participation
     let n = counters.experts
     experts = n
     rows = counters.rows
@@ -43,11 +47,13 @@ extension RoutingStatistics {
     varianceActive = counters.rows > 0 ? variance / count : 0
     entropy = counters.entropySum / count
     limitedShare = Double(counters.limitedRows) / count
-    coactivation = Array(repeating: 0, count: n * n)
-    for a in 0..<n {
-      for b in a..<n {
-        coactivation[a * n + b] = counters.together[a * n + b]
-        coactivation[b * n + a] = counters.together[a * n + b]
+    coactivation = Array(repeating: 0, count: isWanted ? n * n : 0)
+    if isWanted {
+      for a in 0..<n {
+        for b in a..<n {
+          coactivation[a * n + b] = counters.together[a * n + b]
+          coactivation[b * n + a] = counters.together[a * n + b]
+        }
       }
     }
     let loads = (0..<n).map { counters.together[$0 * n + $0] }

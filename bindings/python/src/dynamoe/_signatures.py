@@ -36,6 +36,9 @@ ERROR_BUSY = -7
 ERROR_FAILED = -8
 ERROR_BACKEND = -9
 
+MEASURE_PARTICIPATION = 1
+MEASURE_GRADIENT_VARIANCE = 2
+
 TASKS = ("classification", "language_model", "regression")
 
 
@@ -236,6 +239,7 @@ class RoutingStatistics(Structure):
         ("load_imbalance", c_double),
         ("load_variation", c_double),
         ("unused", c_int64),
+        ("participation", c_double),
     ]
 
 
@@ -297,6 +301,8 @@ def _network(noun: str, config: type[Structure], layer_index: tuple[Any, ...]) -
         "buffer_set": _status(c_void_p, c_char_p, *_ARRAY),
         "routing_statistics": _status(c_void_p, *layer_index, *_STATISTICS),
         "routing_reset": _status(c_void_p),
+        "measure": _status(c_void_p, c_uint32),
+        "gradient_variance": _status(c_void_p, *_ARRAY),
         "last_rows": _status(c_void_p, POINTER(c_size_t)),
         "last_routing": _status(c_void_p, *layer_index, *_ARRAY, *_ARRAY),
         "save": _status(c_void_p, c_char_p),

@@ -29,6 +29,7 @@ class Inference(Network):
     """The part of `Model` that needs no targets to learn from. Not made by itself."""
 
     _noun = "model"
+    _prefix = "layers.{}."
     _c = Functions("model")
 
     def _adopt(self, out: Any) -> None:
@@ -99,6 +100,8 @@ class Inference(Network):
         rows = self._reader.rows(x)
         shape = (self._reader.count(rows), self._reader.outputs)
         logits = np.empty(shape, np.float32) if out is None else _arrays.output(out, "out", shape)
+        if out is not None and np.may_share_memory(rows, logits):
+            rows = rows.copy()
         self._call("forward", rows, 1 if training else 0, address(logits), logits.size)
         if training:
             self._row_shape, self._losses = self._reader.axes(rows), None

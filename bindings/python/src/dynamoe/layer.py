@@ -42,6 +42,7 @@ class MoELayer(Network):
     """
 
     _noun = "layer"
+    _prefix = ""
     _c = Functions("layer")
 
     def _adopt(self, out: Any) -> None:

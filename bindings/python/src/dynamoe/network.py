@@ -30,6 +30,8 @@ class Network:
     """Base of `Model` and `MoELayer`. Not made by itself."""
 
     _noun: ClassVar[str]
+    # What the names of a layer's parameters begin with.
+    _prefix: ClassVar[str]
     _c: ClassVar[Functions]
     _handle: Handle | None = None
 
@@ -76,6 +78,7 @@ class Network:
         self._layer_count = int(info.layers)
         self._losses: dict[str, float] | None = None
         self._accuracy = float("nan")
+        self._measures = 0
         self._tensors = self._read_places(self._c.parameter, info.tensor_count)
         self._buffers = self._read_places(self._c.buffer, info.buffer_count)
         self._read_experts()
@@ -269,6 +272,43 @@ class Network:
         handle = self._live()
         check(self._c.routing_reset(handle.address))
 
+    def measure(self, *, participation: bool = False, gradient_variance: bool = False) -> None:
+        """Choose what `routing_stats` measures beyond what is always on.
+
+        What is switched on starts anew, what is switched off is forgotten. Results have the same
+        bits with and without.
+
+        Parameters
+        ----------
+        participation : bool, default False
+            Participation ratio of each layer's input: T · D² multiply-adds a layer and forward.
+        gradient_variance : bool, default False
+            Variance of the gradients over the micro-batches since `zero_gradients`: two passes
+            over all gradients a backward and three numbers a parameter.
+        """
+        bits = c.MEASURE_PARTICIPATION * bool(participation)
+        bits |= c.MEASURE_GRADIENT_VARIANCE * bool(gradient_variance)
+        check(self._c.measure(self._live().address, bits))
+        self._measures = bits
+
+    @property
+    def gradient_variance(self) -> dict[str, float] | None:
+        """Of each parameter the mean variance of its gradient over micro-batches.
+
+        A micro-batch is one backward since `zero_gradients`; empty before the first one, None
+        unless switched on by `measure`.
+        """
+        handle = self._live()
+        if not self._measures & c.MEASURE_GRADIENT_VARIANCE:
+            return None
+        names = list(self.parameters)
+        values = np.zeros(len(names))
+        status = self._c.gradient_variance(handle.address, address(values), values.size)
+        if status == c.ERROR_STATE:
+            return {}
+        check(status)
+        return dict(zip(names, values.tolist(), strict=True))
+
     def routing_stats(self, reset: bool = False) -> list[RoutingStatistics]:
         """Return the routing statistics since the last reset, one object per layer.
 
@@ -277,12 +317,15 @@ class Network:
         reset : bool, default False
             Start counting anew afterwards.
         """
-        results = [self._layer_statistics(layer) for layer in range(self._layer_count)]
+        variance = self.gradient_variance
+        results = [self._layer_statistics(layer, variance) for layer in range(self._layer_count)]
         if reset:
             self._reset_statistics()
         return results
 
-    def _layer_statistics(self, layer: int) -> RoutingStatistics:
+    def _layer_statistics(
+        self, layer: int, variance: dict[str, float] | None
+    ) -> RoutingStatistics:
         count = self._experts[layer]
         histogram = np.zeros(count + 1, np.int64)
         rows = np.zeros(count, np.int64)
@@ -304,7 +347,13 @@ class Network:
             coactivation=together,
             load_imbalance=float(r.load_imbalance),
             load_variation=float(r.load_variation),
+            participation=None if np.isnan(r.participation) else float(r.participation),
+            gradient_variance=None if variance is None else self._of_layer(layer, variance),
         )
+
+    def _of_layer(self, layer: int, variance: dict[str, float]) -> dict[str, float]:
+        prefix = self._prefix.format(layer)
+        return {name: value for name, value in variance.items() if name.startswith(prefix)}
 
     @property
     def last_routing(self) -> list[Routing]:

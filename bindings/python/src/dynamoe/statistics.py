@@ -66,9 +66,13 @@ class RoutingStatistics:
     load_variation : float
         Coefficient of variation of the rows per expert.
     participation : float or None
-        Participation ratio of the layer's input; None unless switched on.
-    gradient_variance : float or None
-        Variance of the gradient over micro-batches; None unless switched on.
+        (tr C)² / tr C² of the covariance C of the rows that the layer reads, after the norm: over
+        how many directions they spread, from 1 to D, 0 if all are equal. None unless switched on
+        by `measure`.
+    gradient_variance : dict of float or None
+        Of each parameter of the layer, by name, the mean over its elements of the variance over
+        the micro-batches (backward passes) since `zero_gradients`; empty before the first one.
+        None unless switched on by `measure`.
     """
 
     experts: int
@@ -85,7 +89,7 @@ class RoutingStatistics:
     load_imbalance: float
     load_variation: float
     participation: float | None = None
-    gradient_variance: float | None = None
+    gradient_variance: dict[str, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as numbers and lists that JSON can say."""
