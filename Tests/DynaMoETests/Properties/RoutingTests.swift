@@ -148,7 +148,7 @@ import Testing
         $0.width = 1
         $0.experts = experts
       })
-    try layer.assign("router.weight", (0..<experts).map { Float($0 * 3 % experts) / 4 })
+    try layer.assign("router.weight", (0..<experts).map { Float($0 * 7 % experts) / 4 })
     try layer.run([1, -1], rows: 2, training: false)
     #expect(try layer.lastRouting(0).active.count { $0 } == 2 * k)
   }
