@@ -129,9 +129,29 @@ import Testing
     let goals = Goals.values([0.5, 1, 1, 0.5, 1, 2, 0.5, 1, 4.5])
     // Of the third Σ(y - ŷ)² = 7.25, Σ(y - 2.5)² = 6.5.
     let found = try model.assess(testCase.batch(), goals)
-    #expect(abs((found.r2 ?? .nan) - (1 + 0 + 1 - 7.25 / 6.5) / 3) < 1e-9)
+    let expected = (1 + 0 + (1 - 7.25 / 6.5)) / 3
+    #expect(abs((found.r2 ?? .nan) - expected) < 1e-9)
     let one = try model.assess(testCase.batch().rows([0]), .values([0.5, 1, 1]))
     #expect(one.r2 == nil)
+  }
+
+  @Test func evaluationWithoutRowsThatCount() throws {
+    let testCase = GradientCase("", GradientTests.threshold, rows: 4, ignored: [0, 1, 2, 3])
+    let found = try testCase.model().assess(testCase.batch(), testCase.goals())
+    #expect(found.accuracy == nil && found.loss == 0 && found.countedRows == 0)
+  }
+
+  /// A parameter that is set after a forward is used by the next, whatever copy of it was kept.
+  @Test(arguments: RandomNetwork.wideCases)
+  func assignedParametersAreUsed(_ testCase: GradientCase) throws {
+    let model = try testCase.model()
+    let other = try Model(testCase.description, seed: 77)
+    try other.run(testCase.batch(), training: false)
+    for (name, values) in model.allParameters { try other.assign(name, values) }
+    for (name, values) in model.allBuffers { try other.assignBuffer(name, values) }
+    #expect(
+      try other.run(testCase.batch(), training: false).bits
+        == model.run(testCase.batch(), training: false).bits)
   }
 
   /// Of equal logits the first is the largest.

@@ -223,6 +223,16 @@ struct OptimizerCase: Sendable, CustomTestStringConvertible {
     }
   }
 
+  @Test func embeddingsDecay() throws {
+    let testCase = GradientCase(
+      "", .tokens(GradientTests.threshold) { $0.optimizer = .init(lr: 0.1, weightDecay: 0.5) })
+    let model = try testCase.model()
+    let before = try model.values("embedding.weight").map { 0.95 * Double($0) }
+    try model.step(learningRate: nil)
+    #expect(
+      mismatch("embedding", try model.values("embedding.weight"), before, absolute: 1e-6) == nil)
+  }
+
   /// p stays in 0 … 1 however far the target is; λ and p count their updates.
   @Test(arguments: [(0.99, 4.0, 1 as Float), (0.01, 0.1, 0)])
   func pStaysAProbability(_ p: Double, _ target: Double, _ end: Float) throws {

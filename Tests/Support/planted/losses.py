@@ -62,7 +62,11 @@ counters = File(ERRORS, "Statistics/RoutingCounters.swift", "StatisticsTests|Bat
 counters.wrong("statistics: rows", "‹rows += dispatch.rows›", "rows += 1")
 counters.wrong("statistics: histogram", "‹histogram[end - start] += 1›", "histogram[max(0, end - start - 1)] += 1")
 counters.larger("statistics: weights", "weightSums[expert] += «Double(weights[row * n + expert])»")
-counters.wrong("statistics: co-activation", "for other in «index»..<end {", "start")
+counters.wrong(
+    "statistics: co-activation",
+    "for other in index..<end { partners[Int(expertOfRow[other])] += 1 }",
+    "partners[expert] += 1",
+)
 counters.larger("statistics: entropy", "entropySum += «pass.entropy.base[row]»")
 counters.wrong("statistics: limited rows", "limitedRows += «Int(pass.limited.base[row])»", "1")
 counters.wrong("statistics: evaluation's rows", "‹rows += other.rows›", "_ = 0")

@@ -93,7 +93,6 @@ file.wrong("file: training forwards not written", "Key.trainingForwards: «Strin
 file.wrong("file: seed not read", "self.seed = «seed»", "0")
 file.wrong("file: optimizer steps not read", "storage.optimizer.steps = «optimizerSteps»", "min(optimizerSteps, 1)")
 file.wrong("file: training forwards not read", "network.trainingForwards = «trainingForwards»", "0")
-file.wrong("file: packed matrices keep the old weights", "‹storage.matrices.invalidateAll()›", "_ = 0")
 file.wrong("file: numbers not finite let through", "if let bad = tensor.values.firstIndex(where: { «!$0.isFinite» }) {", "false", FILES + "|RefusalTests")
 file.wrong("file: unknown tensors let through", "if let unknown = file.names.first(where: { «!known.contains($0)» }) {", "false", FILES + "|RefusalTests")
 file.wrong("file: another kind let through", "guard «found == kind.rawValue» else", "true")
