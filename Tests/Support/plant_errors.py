@@ -3,12 +3,14 @@
 
     python3 Tests/Support/plant_errors.py [--only REGEX] [--jobs N] [--list]
 
-The errors are listed in the modules of Tests/Support/planted. All are written into one copy of the checkout, in
-.build-planted/checkout, each behind a switch that an environment variable sets, so that the copy is built only once; without
-the variable the copy must pass. The checkout itself is only read. Golden cases outside the repository are not used.
+The errors are listed in the modules of Tests/Support/planted. All are written into one copy of the
+checkout, in .build-planted/checkout, each behind a switch that an environment variable sets, so
+that the copy is built only once; without the variable the copy must pass. The checkout itself is
+only read. Golden cases outside the repository are not used.
 
-Each error is tried with its own tests, then, if they do not notice it, with all tests of the engine. Fails when a text is not
-found exactly once, when the copy fails without an error, or when an error is not noticed.
+Each error is tried with its own tests, then, if they do not notice it, with all tests of the
+engine. Fails when a text is not found exactly once, when the copy fails without an error, or when
+an error is not noticed.
 """
 
 import argparse
@@ -47,7 +49,7 @@ func enlarge(_ values: UnsafeMutablePointer<Float>, _ count: Int) {{
 
 
 def render(text, base, spots):
-    """`text`, which begins at `base` of its file, with a switch at every spot; spots may lie within one another."""
+    """Put a switch at every spot of `text`, which begins at `base` of its file; spots may nest."""
     result, position = [], 0
     rest = sorted(spots, key=lambda spot: (spot.start, -spot.end))
     while rest:
@@ -61,14 +63,16 @@ def render(text, base, spots):
             if spot.is_expression:
                 kept = f"(planted({spot.number}) ? ({spot.new}) : ({kept}))"
             else:
-                kept = f"if planted({spot.number}) {{ {spot.new} }} else {{ {kept} }}" + ("" if kept else "\n")
+                kept = f"if planted({spot.number}) {{ {spot.new} }} else {{ {kept} }}" + (
+                    "" if kept else "\n"
+                )
         result += [text[position:start], kept]
         position = end
     return "".join(result) + text[position:]
 
 
 def plant():
-    """The engine's files with all errors behind switches, by path; and what is wrong with the list."""
+    """Return the engine's files, by path, with all errors; and what is wrong with the list."""
     files, spots, wrong = {}, {}, []
     for number, error in enumerate(errors.ALL, start=1):
         path = f"{ENGINE}/{error.file}"
@@ -91,7 +95,7 @@ def plant():
 
 
 def write_copy(files):
-    """Brings the copy up to date; what has not changed keeps its date, so that little is built again."""
+    """Bring the copy up to date; what has not changed keeps its date and is not built again."""
     wanted = {}
     for folder in ("Sources", "Include", "Tests/DynaMoETests"):
         for path in (ROOT / folder).rglob("*"):
@@ -99,7 +103,9 @@ def write_copy(files):
                 wanted[str(path.relative_to(ROOT))] = path.read_bytes()
     manifest = (ROOT / "Package.swift").read_text(encoding="utf-8")
     # The kernels' tests are not run here.
-    manifest = re.sub(r'    \.testTarget\(\s*name: "DynaMoEKernelsTests".*?\),\n', "", manifest, flags=re.S)
+    manifest = re.sub(
+        r'    \.testTarget\(\s*name: "DynaMoEKernelsTests".*?\),\n', "", manifest, flags=re.S
+    )
     wanted["Package.swift"] = manifest.encode()
     wanted.update({path: text.encode() for path, text in files.items()})
     for path, content in wanted.items():
@@ -114,16 +120,18 @@ def write_copy(files):
 
 
 def build():
-    """The program that holds the tests."""
+    """Build the copy and return the program that holds the tests."""
     command = ["swift", "build", "-c", "release", "--build-tests", "-Xswiftc", "-enable-testing"]
-    done = subprocess.run(command, cwd=COPY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=COPY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if done.returncode != 0:
         sys.exit(f"{done.stdout[-6000:]}\nerror: the copy does not compile")
     return COPY / ".build/release/DynaMoEPackageTests.xctest"
 
 
 def noticing(program, number, tests):
-    """The test that first notices error `number`, or that it crashes or hangs; nothing if none does."""
+    """Name the test that first notices error `number`, or its crash; None if none does."""
     environment = {
         key: value
         for key, value in os.environ.items()
@@ -133,7 +141,9 @@ def noticing(program, number, tests):
     command = [program, "--testing-library", "swift-testing", "--filter", tests]
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     has_run = False
-    with subprocess.Popen(command, cwd=COPY, env=environment, text=True, errors="replace", **options) as process:
+    with subprocess.Popen(
+        command, cwd=COPY, env=environment, text=True, errors="replace", **options
+    ) as process:
         hangs = threading.Event()
         alarm = threading.Timer(SECONDS, lambda: (hangs.set(), process.kill()))
         alarm.start()
@@ -158,8 +168,11 @@ def noticing(program, number, tests):
 
 
 def main():
+    """Try the errors that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", default="", help="regular expression: the errors to plant, by name")
+    parser.add_argument(
+        "--only", default="", help="regular expression: the errors to plant, by name"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="how many are tried at once")
     parser.add_argument("--list", action="store_true", help="say only which errors there are")
     options = parser.parse_args()
@@ -190,7 +203,10 @@ def main():
             if not noticed:
                 missed.append(error.name)
             print(f"{number:4} {error.name:58} {noticed or 'NOT NOTICED'}", flush=True)
-    print(f"errors: {len(chosen) - len(missed)} noticed, {len(missed)} not, {time.monotonic() - start:.0f} s")
+    print(
+        f"errors: {len(chosen) - len(missed)} noticed, {len(missed)} not, "
+        f"{time.monotonic() - start:.0f} s"
+    )
     for name in missed:
         print(f"not noticed: {name}")
     return 1 if missed else 0

@@ -18,8 +18,9 @@ class Spot:
 class Error:
     """Replaces in a file of the engine `old`, which occurs once, by `new`.
 
-    If `old` has a part in «…», an expression, or in ‹…›, statements, only that part is replaced and the rest says where it
-    stands; otherwise `old` is statements. `tests` is a regular expression for the tests that ought to notice.
+    If `old` has a part in «…», an expression, or in ⟦…⟧, statements, only that part is replaced and
+    the rest says where it stands; otherwise `old` is statements. `tests` is a regular expression
+    for the tests that ought to notice.
     """
 
     name: str
@@ -30,11 +31,13 @@ class Error:
 
     @property
     def text(self):
-        return self.old.translate({ord(mark): None for mark in "«»‹›"})
+        """What occurs once in the file."""
+        return self.old.translate({ord(mark): None for mark in "«»⟦⟧"})
 
     def spot(self, number, position):
+        """Where the switch goes when the text begins at `position`."""
         is_expression = "«" in self.old
-        opening, closing = "«»" if is_expression else "‹›"
+        opening, closing = "«»" if is_expression else "⟦⟧"
         if opening not in self.old:
             return Spot(number, position, position + len(self.old), self.new, False)
         before, _, rest = self.old.partition(opening)
@@ -50,15 +53,15 @@ class File:
         self.errors, self.file, self.tests = errors, file, tests
 
     def wrong(self, name, old, new, tests=None):
-        """`new` in place of `old`."""
+        """Plant `new` in place of `old`."""
         self.errors.append(Error(name, self.file, old, new, tests or self.tests))
 
     def larger(self, name, old, tests=None):
-        """What is marked in `old`, one per cent too large."""
+        """Enlarge what is marked in `old` by one per cent."""
         marked = old.partition("«")[2].partition("»")[0]
         assert marked, f"{name}: nothing is marked"
         self.wrong(name, old, f"({marked}) * 1.01", tests)
 
     def followed(self, name, old, by, tests=None):
-        """`old`, and then `by`, which is too much."""
+        """Plant `by` after `old`."""
         self.wrong(name, old, f"{old}\n{by}", tests)
