@@ -22,9 +22,21 @@ import Testing
     (Schedule(.inverseWave, minimum: 1, maximum: 8, total: 51), 9, [2, 6, 11, 6, 2, 6, 11, 6, 1]),
     (Schedule(.uniform, minimum: 1, maximum: 8, total: 24), 7, [4, 4, 4, 3, 3, 3, 3]),
     (Schedule(.pyramid, minimum: 2, maximum: 8, total: 5), 1, [5]),
+    // A single layer is the first.
+    (Schedule(.descending, minimum: 2, maximum: 8), 1, [8]),
+    (Schedule(.ascending, minimum: 2, maximum: 8), 1, [2]),
+    // cos(3π/2) in f64 is a little below 0, which must not decide the half of the fourth layer.
+    (Schedule(.wave, minimum: 1, maximum: 2, cycles: 1), 5, [2, 2, 1, 2, 2]),
   ])
   func counts(schedule: Schedule, layers: Int, expected: [Int]) throws {
     #expect(try schedule.counts(layers: layers) == expected)
+  }
+
+  /// The quotas 0.5, 0.5, 3, 3 are taken as that, though rounding leaves the last two a little below 3.
+  @Test(arguments: [1.1, 1.4, 1.9])
+  func wholeQuotas(_ height: Double) {
+    let heights = [height, height, 6 * height, 6 * height]
+    #expect(Schedule.matched(heights, total: 7) == [1, 1, 2, 3])
   }
 
   @Test func everyGoldenRow() throws {

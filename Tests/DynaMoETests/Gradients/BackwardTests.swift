@@ -139,10 +139,49 @@ import Testing
     }
     let layer = try MoELayer(description)
     try layer.randomiseParameters(seed: 4)
-    let rows = 9
     var random = SeededGenerator(8)
-    let x = random.normals(rows * description.width)
-    let outputGradient = random.normals(rows * description.width)
+    try expectAgreement(description, layer, random.normals(9 * description.width))
+  }
+
+  /// Under `expert_threshold` an expert can be the only one of a row whose score of it is near 0: the sum of scores is then
+  /// raised, and a constant.
+  @Test func raisedSumOfScores() throws {
+    let description = LayerDescription(
+      RouterDescription(kind: "expert_threshold", gate: "normalized", targetActive: 1)
+    ) {
+      $0.width = 1
+      $0.experts = 2
+    }
+    let layer = try MoELayer(description)
+    try layer.randomiseParameters(seed: 4)
+    try layer.assign("router.weight", [20, 0])
+    try expectAgreement(description, layer, [1, 1.01, 1.02])
+    let weights = try layer.lastRouting(0).weights
+    #expect(abs(weights[1] - 2.06e-3) < 1e-5, "the score is 2.06e-9, divided by 1e-6")
+  }
+
+  /// Rows and vectors of experts that are shorter than 1e-8 count as that long, a constant.
+  @Test func raisedNorms() throws {
+    let description = LayerDescription(RouterDescription(kind: "top_any", scale: 1.5))
+    let layer = try MoELayer(description)
+    try layer.randomiseParameters(seed: 4)
+    var weight = try layer.values("router.weight")
+    for i in 0..<description.width { weight[i] *= 2e-9 }
+    try layer.assign("router.weight", weight)
+    try layer.assign("router.gates", [-2, -2, -2, -2])
+    var random = SeededGenerator(8)
+    var x = random.normals(7 * description.width, scale: 2e-9)
+    for i in 0..<description.width { x[i] = 0 }
+    try expectAgreement(description, layer, x, step: 1e-10)
+  }
+
+  /// Forward, losses and gradients of a single layer against the reference.
+  private func expectAgreement(
+    _ description: LayerDescription, _ layer: MoELayer, _ x: [Float], step: Double = 1e-6
+  ) throws {
+    let rows = x.count / description.width
+    var random = SeededGenerator(9)
+    let outputGradient = random.normals(x.count)
     let reference = ReferenceLayer(settings: LayerSettings(description), prefix: "")
     let parameters = layer.allParameters.mapValues(\.doubles)
     let buffers = layer.allBuffers.mapValues(\.doubles)
@@ -169,14 +208,18 @@ import Testing
     let inputGradient = try layer.runBackward(outputGradient)
     var comparison = GradientComparison(found: layer.allGradients, expected: [:])
     for (name, values) in parameters {
-      comparison.expected[name] = centralDifferences(values) { point in
+      comparison.expected[name] = centralDifferences(
+        values, step: name == "router.weight" ? step : 1e-6
+      ) { point in
         var varied = parameters
         varied[name] = point
         return objective(run(varied, x.doubles))
       }
     }
     comparison.found["x"] = inputGradient
-    comparison.expected["x"] = centralDifferences(x.doubles) { objective(run(parameters, $0)) }
+    comparison.expected["x"] = centralDifferences(x.doubles, step: step) {
+      objective(run(parameters, $0))
+    }
     #expect(comparison.mismatches == [])
   }
 }

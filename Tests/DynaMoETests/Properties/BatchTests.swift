@@ -120,6 +120,55 @@ import Testing
     #expect(min(abs(r2 - averaged), abs(r2 - pooled)) < 1e-4, "\(r2), \(averaged), \(pooled)")
   }
 
+  /// An output that is constant counts 1 when it is met, 0 when it is not; one row explains nothing.
+  @Test func explainedVarianceOfConstants() throws {
+    let testCase = GradientCase("", GradientTests.threshold, rows: 3) { $0.task = "regression" }
+    let model = try testCase.model()
+    try model.assign("head.weight", [Float](repeating: 0, count: 3 * 6))
+    try model.assign("head.bias", [0.5, 0.25, 2])
+    let goals = Goals.values([0.5, 1, 1, 0.5, 1, 2, 0.5, 1, 4.5])
+    // Of the third Σ(y - ŷ)² = 7.25, Σ(y - 2.5)² = 6.5.
+    let found = try model.assess(testCase.batch(), goals)
+    let expected = (1 + 0 + (1 - 7.25 / 6.5)) / 3
+    #expect(abs((found.r2 ?? .nan) - expected) < 1e-9)
+    let one = try model.assess(testCase.batch().rows([0]), .values([0.5, 1, 1]))
+    #expect(one.r2 == nil)
+  }
+
+  @Test func evaluationWithoutRowsThatCount() throws {
+    let testCase = GradientCase("", GradientTests.threshold, rows: 4, ignored: [0, 1, 2, 3])
+    let found = try testCase.model().assess(testCase.batch(), testCase.goals())
+    #expect(found.accuracy == nil && found.loss == 0 && found.countedRows == 0)
+  }
+
+  /// A parameter that is set after a forward is used by the next, whatever copy of it was kept.
+  @Test(arguments: RandomNetwork.wideCases)
+  func assignedParametersAreUsed(_ testCase: GradientCase) throws {
+    let model = try testCase.model()
+    let other = try Model(testCase.description, seed: 77)
+    try other.run(testCase.batch(), training: false)
+    for (name, values) in model.allParameters { try other.assign(name, values) }
+    for (name, values) in model.allBuffers { try other.assignBuffer(name, values) }
+    #expect(
+      try other.run(testCase.batch(), training: false).bits
+        == model.run(testCase.batch(), training: false).bits)
+  }
+
+  /// Of equal logits the first is the largest.
+  @Test func accuracyOfEqualLogits() throws {
+    let testCase = GradientCase("", GradientTests.threshold, rows: 4) {
+      $0.optimizer = .init(lr: 0)
+    }
+    let model = try testCase.model()
+    try model.assign("head.weight", [Float](repeating: 0, count: 3 * 6))
+    for (bias, accuracy) in [([0, 0, 0] as [Float], 0.25), ([0, 1, 1], 0.5), ([0, 0, 1], 0.25)] {
+      try model.assign("head.bias", bias)
+      let goals = Goals.classes([0, 1, 2, 1])
+      #expect(try model.assess(testCase.batch(), goals).accuracy == accuracy)
+      #expect(try model.train(testCase.batch(), goals).accuracy == accuracy)
+    }
+  }
+
   @Test func evaluationOfALanguageModel() throws {
     let testCase = GradientTests.tied
     let model = try trained(testCase)

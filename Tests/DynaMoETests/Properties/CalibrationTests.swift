@@ -46,6 +46,37 @@ import Testing
     }
   }
 
+  /// What is calibrated are the scores with the bias of loss-free balancing.
+  @Test func withABalancingBias() throws {
+    var testCase = testCase("threshold")
+    for l in 0..<3 { testCase.description.router[l].balanceRate = 0.01 }
+    let model = try testCase.model()
+    let targets = [2.5, 1.3, 3.0]
+    try model.adjust(testCase.batch(), targetActive: targets)
+    let evaluation = try model.assess(testCase.batch(), testCase.goals())
+    for (found, target) in zip(evaluation.meanActive, targets) {
+      #expect(abs(found - target) <= 0.02 * target, "\(evaluation.meanActive) for \(targets)")
+    }
+  }
+
+  /// With few rows the nearest mean is taken, be it below or above.
+  @Test(arguments: ["threshold", "expert_threshold"])
+  func nearestOfFewRows(_ kind: String) throws {
+    for target in stride(from: 1.2, through: 3.9, by: 0.1) {
+      let layer = try MoELayer(
+        LayerDescription(RouterDescription(kind: kind, minActive: 0, targetActive: 1)))
+      try layer.randomiseParameters(seed: 1)
+      var random = SeededGenerator(5)
+      let x = random.normals(3 * 6)
+      try x.withUnsafeBufferPointer { try layer.calibrate($0, rows: 3, targetActive: target) }
+      try layer.run(x, rows: 3, training: false)
+      let mean = Double(try layer.lastRouting(0).active.count { $0 }) / 3
+      #expect(abs(mean - target) <= 1.0 / 6 + 1e-9, "\(mean) for \(target)")
+      // A calibration is an update: the first training forward after it does not start anew.
+      #expect(try layer.values("router.control") == [0, 0, 1, 0])
+    }
+  }
+
   @Test func trainingMovesThemOn() throws {
     let testCase = testCase("threshold")
     let model = try testCase.model()

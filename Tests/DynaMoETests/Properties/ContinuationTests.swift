@@ -92,6 +92,57 @@ import Testing
     #expect(others == Set(model.parameters.map { "optimizer.momentum.\($0.name)" }))
   }
 
+  /// A whole and valid file that does not hold what it must is refused, with the reason.
+  @Test(arguments: [
+    ("NaN", "head.bias"), ("infinity", "head.bias"), ("unknown", "head.scale"),
+    ("missing", "head.bias"), ("format", "other"), ("version", "73"), ("kind", "layer"),
+    ("seed", "-1"), ("training_forwards", "many"), ("optimizer_steps", "-3"),
+  ])
+  func foreignFilesAreRefused(_ what: String, _ culprit: String) throws {
+    let testCase = Self.cases[0]
+    let model = try testCase.model()
+    try model.train(testCase.batch(), testCase.goals())
+    let file = try TensorFile(model.savedBytes())
+    let path = temporaryPath()
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    func write(_ metadata: [String: String], _ tensors: [String: [Float]]) throws {
+      var room: [(name: String, shape: [Int], values: UnsafeBufferPointer<Float>)] = []
+      defer { for tensor in room { tensor.values.deallocate() } }
+      for (name, values) in tensors.sorted(by: { $0.key < $1.key }) {
+        let copy = UnsafeMutableBufferPointer<Float>.allocate(capacity: values.count)
+        _ = copy.initialize(from: values)
+        room.append((name, file.tensors[name]?.shape ?? [values.count], .init(copy)))
+      }
+      try writeSafetensors(path: path, metadata: metadata, tensors: room)
+    }
+    var tensors: [String: [Float]] = [:]
+    for name in file.tensors.keys { tensors[name] = try file.floats(name) }
+    try write(file.metadata, tensors)
+    #expect(try Model(contentsOf: path).allParameters == model.allParameters)
+
+    var metadata = file.metadata
+    switch what {
+    case "NaN": tensors[culprit]?[0] = .nan
+    case "infinity": tensors[culprit]?[0] = -.infinity
+    case "unknown": tensors[culprit] = [1]
+    case "missing": tensors[culprit] = nil
+    default: metadata[what] = culprit
+    }
+    try write(metadata, tensors)
+    let error = #expect(throws: DynaMoEError.self) { try Model(contentsOf: path) }
+    #expect("\(error as Any)".contains(culprit), "\(error as Any)")
+    if let error, case .format = error {} else { Issue.record("\(error as Any)") }
+  }
+
+  /// A file of the other kind is refused as that, before its configuration is read.
+  @Test func otherKindsAreRefused() throws {
+    let path = temporaryPath()
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    try MoELayer(LayerDescription(GradientTests.threshold)).save(to: path)
+    let error = #expect(throws: DynaMoEError.self) { try Model(contentsOf: path) }
+    #expect("\(error as Any)".contains("holds a"), "\(error as Any)")
+  }
+
   @Test func damagedFilesAreRefused() throws {
     let testCase = Self.cases[0]
     let model = try testCase.model()

@@ -58,6 +58,24 @@ import Testing
     #expect(zip(smaller, first).allSatisfy { abs($0 - $1) < 1e-6 })
   }
 
+  /// The generator's ε times the setting, no more and no less.
+  @Test(arguments: [0.25, 0.7])
+  func isScaledByTheSetting(_ scale: Double) throws {
+    for step in [0, 2] {
+      let found = try noise(seed: 3, step: step, rows: 40, scale: scale)
+      let generator = RoutingNoise(seed: 3, step: UInt64(step), layer: 0)
+      var expected = [Float](repeating: 0, count: Self.experts)
+      for row in 0..<40 {
+        expected.withUnsafeMutableBufferPointer {
+          generator.fill(row: row, experts: Self.experts, into: $0.baseAddress!)
+        }
+        for (e, value) in expected.enumerated() {
+          #expect(abs(found[row * Self.experts + e] - Double(value)) < 1e-5)
+        }
+      }
+    }
+  }
+
   @Test func differsBetweenLayers() throws {
     let description = NetworkDescription(
       RouterDescription(kind: "dense", gate: "raw", noise: 1)

@@ -222,4 +222,61 @@ struct OptimizerCase: Sendable, CustomTestStringConvertible {
       #expect(mismatch("bias", buffers["layers.2.router.bias"]!, bias, absolute: 1e-6) == nil)
     }
   }
+
+  @Test func embeddingsDecay() throws {
+    let testCase = GradientCase(
+      "", .tokens(GradientTests.threshold) { $0.optimizer = .init(lr: 0.1, weightDecay: 0.5) })
+    let model = try testCase.model()
+    let before = try model.values("embedding.weight").map { 0.95 * Double($0) }
+    try model.step(learningRate: nil)
+    #expect(
+      mismatch("embedding", try model.values("embedding.weight"), before, absolute: 1e-6) == nil)
+  }
+
+  /// p stays in 0 … 1 however far the target is; λ and p count their updates.
+  @Test(arguments: [(0.99, 4.0, 1 as Float), (0.01, 0.1, 0)])
+  func pStaysAProbability(_ p: Double, _ target: Double, _ end: Float) throws {
+    let layer = try MoELayer(
+      LayerDescription(
+        RouterDescription(
+          kind: "top_p", minActive: 1, maxActive: target > 1 ? 1 : nil, targetActive: target, p: p))
+    )
+    let x = [Float](repeating: 0.5, count: 12)
+    for step in 1...4 {
+      try layer.run(x, rows: 2, training: true)
+      try layer.step(learningRate: 0)
+      let control = try layer.values("router.control")
+      #expect(control[2] == Float(step))
+      #expect((0...1).contains(control[0]))
+      if step >= 2 { #expect(control[0] == end) }
+    }
+  }
+
+  @Test func reluCountsItsUpdates() throws {
+    let layer = try MoELayer(
+      LayerDescription(RouterDescription(kind: "relu", targetActive: 2)))
+    for step in 1...3 {
+      try layer.run([Float](repeating: 0.5, count: 12), rows: 2, training: true)
+      try layer.step(learningRate: 0)
+      #expect(try layer.values("router.control")[2] == Float(step))
+    }
+  }
+
+  /// An expert with just the mean load keeps its bias, but for the centring.
+  @Test func balancingLeavesAMetLoad() throws {
+    let layer = try MoELayer(
+      LayerDescription(RouterDescription(kind: "top_k", balanceRate: 0.03, k: 1)) {
+        $0.width = 1
+        $0.experts = 3
+      })
+    try layer.assign("router.weight", [1, -1, 0])
+    try layer.assignBuffer("router.bias", [0, 0, 0.1])
+    // Loads 2, 0 and 1 of three rows.
+    try layer.run([1, 1, 0], rows: 3, training: true)
+    try layer.step(learningRate: 0)
+    #expect(
+      mismatch(
+        "bias", try layer.values("router.bias"), [-0.1 / 3 - 0.03, -0.1 / 3 + 0.03, 0.2 / 3])
+        == nil)
+  }
 }

@@ -264,6 +264,27 @@ struct RefusedCall: Sendable, CustomTestStringConvertible {
     let before = try Snapshot(model)
     #expect(throws: DynaMoEError.self) { try model.train(testCase.batch(), testCase.goals()) }
     #expect(try Snapshot(model) == before)
+    for training in [true, false] {
+      #expect(throws: DynaMoEError.self, "forward, training \(training)") {
+        try model.run(testCase.batch(), training: training)
+      }
+      #expect(try Snapshot(model) == before)
+    }
+  }
+
+  /// A step with a gradient that is not finite names the parameter and changes nothing.
+  @Test(arguments: [nil, 1] as [Double?], [Float.nan, .infinity])
+  func gradientsThatAreNotFinite(_ clip: Double?, _ value: Float) throws {
+    let testCase = GradientCase("", GradientTests.threshold) { $0.optimizer = .init(clip: clip) }
+    let model = try testCase.model()
+    try model.run(testCase.batch(), training: true)
+    try model.runBackward(testCase.goals())
+    let name = "layers.1.experts.up.bias"
+    try #require(model.parameters.first { $0.name == name }).gradient![3] = value
+    let before = try Snapshot(model)
+    let error = #expect(throws: DynaMoEError.self) { try model.step(learningRate: nil) }
+    #expect("\(error as Any)".contains(name))
+    #expect(try Snapshot(model) == before)
   }
 }
 

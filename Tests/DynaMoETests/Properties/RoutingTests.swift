@@ -112,6 +112,79 @@ import Testing
     #expect(try layer.lastRouting(0).active == [true, true, false, true, false, false])
   }
 
+  /// More experts than are sorted by insertion, many of them equal.
+  @Test(arguments: [33, 40, 64, 129])
+  func orderOfManyExperts(_ experts: Int) throws {
+    let weight = (0..<experts).map { Float($0 * 7 % 11) / 4 }
+    let order = (0..<experts).sorted {
+      weight[$0] == weight[$1] ? $0 < $1 : weight[$0] > weight[$1]
+    }
+    for k in [1, 5, 17, experts - 1] {
+      let layer = try MoELayer(
+        LayerDescription(RouterDescription(kind: "top_k", k: k)) {
+          $0.width = 1
+          $0.experts = experts
+        })
+      try layer.assign("router.weight", weight)
+      try layer.run([1], rows: 1, training: false)
+      let best = Set(order.prefix(k))
+      #expect(try layer.lastRouting(0).active == (0..<experts).map { best.contains($0) })
+    }
+  }
+
+  /// Two of four equal scores reach one half.
+  @Test func reachingPIsEnough() throws {
+    let layer = try MoELayer(LayerDescription(RouterDescription(kind: "top_p", p: 0.5)))
+    try layer.assign("router.weight", [Float](repeating: 0, count: 4 * 6))
+    try layer.run([1, 2, 3, 4, 5, 6], rows: 1, training: false)
+    #expect(try layer.lastRouting(0).active == [true, true, false, false])
+  }
+
+  /// At a whole position the score that stands there does not exceed the threshold.
+  @Test(arguments: [(5, 0.5, 2), (9, 0.75, 2), (11, 0.3, 7), (11, 0.9, 1), (4, 1.0, 1)])
+  func percentileAtAWholePosition(_ experts: Int, _ percentile: Double, _ k: Int) throws {
+    let layer = try MoELayer(
+      LayerDescription(RouterDescription(kind: "percentile", percentile: percentile)) {
+        $0.width = 1
+        $0.experts = experts
+      })
+    try layer.assign("router.weight", (0..<experts).map { Float($0 * 7 % experts) / 4 })
+    try layer.run([1, -1], rows: 2, training: false)
+    #expect(try layer.lastRouting(0).active.count { $0 } == 2 * k)
+  }
+
+  /// The bias of loss-free balancing is added to the scores as it is: here they differ by tanh(0.201) = 0.1983.
+  @Test func biasThatJustTipsTheScales() throws {
+    for (bias, expected) in [(0.198 as Float, [true, false]), (0.1987, [false, true])] {
+      let layer = try MoELayer(
+        LayerDescription(RouterDescription(kind: "top_k", balanceRate: 0.01, k: 1)) {
+          $0.width = 1
+          $0.experts = 2
+        })
+      try layer.assign("router.weight", [0.402, 0])
+      try layer.assignBuffer("router.bias", [0, bias])
+      try layer.run([1], rows: 1, training: false)
+      #expect(try layer.lastRouting(0).active == expected, "bias \(bias)")
+    }
+  }
+
+  /// With a target the buffer says what p is.
+  @Test func controlledPIsInTheBuffer() throws {
+    var random = SeededGenerator(2)
+    let x = random.normals(30 * 6)
+    func active(_ router: RouterDescription, control: [Float]?) throws -> [Bool] {
+      let layer = try MoELayer(LayerDescription(router))
+      try layer.randomiseParameters(seed: 3)
+      if let control { try layer.assignBuffer("router.control", control) }
+      try layer.run(x, rows: 30, training: false)
+      return try layer.lastRouting(0).active
+    }
+    let plain = try active(RouterDescription(kind: "top_p", p: 0.875), control: nil)
+    let controlled = RouterDescription(kind: "top_p", targetActive: 2, p: 0.3)
+    #expect(try active(controlled, control: [0.875, 0, 4, 0]) == plain)
+    #expect(try active(controlled, control: nil) != plain)
+  }
+
   @Test func largerEverythingCountsAsAll() throws {
     let layer = try MoELayer(
       LayerDescription(RouterDescription(kind: "threshold", minActive: 9, targetActive: 50)))

@@ -153,7 +153,42 @@ import Testing
     // 2 per multiply-add: input 30, routers 24 + 18, (2 + 1) experts of 60 in two layers, head 18.
     let experts = 2 * 3 * 60
     let flops = Double(2 * (30 + 24 + 18 + experts + 18))
-    #expect(model.flopsPerRow >= flops)
-    #expect(model.flopsPerRow < flops * 1.5)
+    #expect(abs(model.flopsPerRow - flops) < 1e-6)
+  }
+
+  /// Before any row the mean K is what the router aims at, then what it was.
+  @Test(arguments: [
+    (RouterDescription(kind: "percentile"), 2.0), (.init(kind: "percentile", percentile: 0.3), 3),
+    (.init(kind: "percentile", minActive: 2, percentile: 1), 2),
+    (.init(kind: "threshold", targetActive: 1.6), 1.6),
+    (.init(kind: "threshold", targetActive: 0.5), 1),
+    (.init(kind: "expert_threshold", minActive: 0, targetActive: 0.5), 0.5),
+    (.init(kind: "top_k", k: 3), 3), (.init(kind: "top_k", maxActive: 2, k: 3), 2),
+    (.init(kind: "top_p"), 5), (.init(kind: "top_p", targetActive: 2), 2),
+    (.init(kind: "relu"), 5), (.init(kind: "relu", targetActive: 2.5), 2.5),
+    (.init(kind: "top_any"), 5), (.init(kind: "dense", maxActive: 4), 4),
+  ])
+  func whatIsActive(_ router: RouterDescription, _ aim: Double) throws {
+    // Multiply-adds and parameters of an expert of width 6 and hidden size 5.
+    for (activation, bias, product, parameters) in [
+      ("gelu", true, 60, 71), ("gelu", false, 60, 60), ("swiglu", true, 90, 106),
+      ("geglu", false, 90, 90),
+    ] {
+      let layer = try MoELayer(
+        LayerDescription(router) {
+          $0.experts = 5
+          $0.activation = activation
+          $0.bias = bias
+        })
+      func expectActive(_ k: Double) {
+        let idle = (5 - k) * Double(parameters)
+        #expect(abs(layer.activeParameterCount - (Double(layer.parameterCount) - idle)) < 1e-6)
+        #expect(abs(layer.flopsPerRow - 2 * (30 + k * Double(product))) < 1e-6)
+      }
+      expectActive(aim)
+      var random = SeededGenerator(2)
+      try layer.run(random.normals(7 * 6), rows: 7, training: true)
+      expectActive(try layer.routingStatistics(layer: 0).meanActive)
+    }
   }
 }

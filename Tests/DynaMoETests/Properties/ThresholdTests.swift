@@ -84,6 +84,40 @@ import Testing
     }
   }
 
+  /// The bias of loss-free balancing counts, the noise does not; the selection has both.
+  @Test func storedThresholdOfBiasedScores() throws {
+    let router = RouterDescription(
+      kind: "threshold", gate: "raw", noise: 0.3, minActive: 0, balanceRate: 0.01, targetActive: 2)
+    let layer = try MoELayer(LayerDescription(router))
+    try layer.randomiseParameters(seed: 6)
+    let bias: [Float] = [0.2, -0.1, 0.05, -0.15]
+    try layer.assignBuffer("router.bias", bias)
+    var random = SeededGenerator(3)
+    let rows = 40
+    let x = random.normals(rows * 6)
+    try layer.run(x, rows: rows, training: true)
+    let active = try layer.lastRouting(0).active
+    let stored = try layer.values("router.threshold")[0]
+    let settings = RouterSettings(router, experts: 4)
+    let reference = ReferenceRouter(
+      settings: settings, weight: Matrix(4, 6, try layer.values("router.weight").doubles),
+      gates: [], bias: bias.doubles, stored: [], control: nil)
+    let clean = reference.route(
+      Matrix(rows, 6, x.doubles), training: true, frozen: FrozenRouting())
+    #expect(abs(Double(stored) - clean.cleanThresholds[0]) < 1e-6)
+
+    // The noise of the same forward, from a layer whose weights are the noisy scores.
+    let twin = try MoELayer(
+      LayerDescription(RouterDescription(kind: "dense", gate: "raw", noise: 0.3)))
+    try twin.assign("router.weight", try layer.values("router.weight"))
+    try twin.run(x, rows: rows, training: true)
+    let v = zip(try twin.lastRouting(0).weights, 0...).map { $0 + bias[$1 % 4] }
+    let threshold = referenceQuantile(v.doubles, 0.5)
+    for (i, score) in v.enumerated() where abs(Double(score) - threshold) > 1e-5 {
+      #expect(active[i] == (Double(score) > threshold), "row \(i / 4), expert \(i % 4)")
+    }
+  }
+
   @Test(arguments: kinds)
   func evaluationUsesTheStored(_ kind: String) throws {
     let (_, layer) = try layer(kind)

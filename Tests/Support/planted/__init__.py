@@ -1,0 +1,1 @@
+"""The errors that plant_errors.py plants."""
