@@ -159,14 +159,16 @@ def test_files_that_do_not_belong_together(tiny, tmp_path, package):
 
 
 def test_missing_packages(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(ImportError, match=r"tokenizers, which is not installed.*dynamoe\[text\]"):
+        dm.data.gpt2_tokenizer(tiny, package="tokenizers")
+    if "tiktoken" in PACKAGES:
+        assert dm.data.gpt2_tokenizer(tiny).package == "tiktoken"
     monkeypatch.setitem(sys.modules, "tiktoken", None)
     with pytest.raises(ImportError, match=r"tiktoken, which is not installed.*pip install"):
         dm.data.gpt2_tokenizer(tiny, package="tiktoken")
-    monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(ImportError, match=r"tokenizers or tiktoken.*dynamoe\[text\]"):
+    with pytest.raises(ImportError, match=r"tokenizers or tiktoken, which is not installed"):
         dm.data.gpt2_tokenizer(tiny)
-    with pytest.raises(ImportError, match=r"tokenizers, which is not installed"):
-        dm.data.gpt2_tokenizer(tiny, package="tokenizers")
 
 
 # ------------------------------------------------------------------------------- documents

@@ -21,8 +21,7 @@ from typing import Any
 import dynamoe as dm
 import numpy as np
 
-CURVE_POINTS = 12
-CURVE_WINDOWS = 64
+CURVE_POINTS = 10
 
 
 @dataclass
@@ -47,7 +46,7 @@ class Text:
 
 @dataclass
 class Curve:
-    """Held-out perplexity of a part of the held-out windows over the training steps."""
+    """Held-out perplexity over the training steps."""
 
     steps: list[int] = field(default_factory=list)
     perplexity: list[float] = field(default_factory=list)
@@ -111,14 +110,21 @@ def progress_bar(steps: int) -> Any:
     return tqdm(total=steps, unit="step", dynamic_ncols=True)
 
 
-def train(model: dm.Model, text: Text, batch_size: int, options: argparse.Namespace) -> Any:
-    """Train and return the curve and the seconds that the training steps took."""
+def evaluate(model: dm.Model, text: Text) -> dict[str, Any]:
+    """Return the evaluation of the held-out windows, of which alone the statistics then are."""
+    model.routing_stats(reset=True)
+    return model.evaluate(text.held_out_x, text.held_out_targets)
+
+
+def train(
+    model: dm.Model, text: Text, batch_size: int, options: argparse.Namespace
+) -> tuple[Curve, dict[str, Any], float]:
+    """Train; return the curve, the last evaluation and the seconds that the steps took."""
     generator = np.random.default_rng(options.seed)
     order = np.zeros(0, np.int64)
-    curve = Curve()
+    curve, result, seconds = Curve(), {}, 0.0
     due = {round(options.steps * (point + 1) / CURVE_POINTS) for point in range(CURVE_POINTS)}
     bar = progress_bar(options.steps)
-    seconds = 0.0
     try:
         for step in range(1, options.steps + 1):
             while len(order) < batch_size:
@@ -127,13 +133,13 @@ def train(model: dm.Model, text: Text, batch_size: int, options: argparse.Namesp
             started = time.perf_counter()
             loss = model.train_batch(text.x[chosen], text.targets[chosen])
             seconds += time.perf_counter() - started
-            if step in due:
-                part = text.held_out_x[:CURVE_WINDOWS], text.held_out_targets[:CURVE_WINDOWS]
-                curve.steps.append(step)
-                curve.perplexity.append(model.evaluate(*part)["perplexity"])
             shown = f"loss {loss:.3f}"
-            if curve.steps:
-                shown += f", held-out perplexity {curve.perplexity[-1]:.0f}"
+            if step in due:
+                result = evaluate(model, text)
+                curve.steps.append(step)
+                curve.perplexity.append(result["perplexity"])
+            if result:
+                shown += f", held-out perplexity {result['perplexity']:.0f}"
             if bar is not None:
                 bar.set_postfix_str(shown, refresh=False)
                 bar.update()
@@ -142,7 +148,7 @@ def train(model: dm.Model, text: Text, batch_size: int, options: argparse.Namesp
     finally:
         if bar is not None:
             bar.close()
-    return curve, seconds
+    return curve, result, seconds
 
 
 def peak_megabytes() -> float:
@@ -180,7 +186,7 @@ def draw(path: str, title: str, curve: Curve, unigram: float, stats: Any) -> Non
     left.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     left.yaxis.set_minor_formatter(NullFormatter())
     left.set_xlabel("training step")
-    left.set_title("Held-out perplexity", loc="left")
+    left.set_title("Held-out perplexity", loc="left", weight="bold", size=11)
     left.grid(axis="y", color="#e6e6e6")
     left.legend(frameon=False)
     dm.plot.k_histogram(stats, axes=right)
@@ -204,9 +210,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "embedding",
         flush=True,
     )
-    curve, seconds = train(model, text, preset.batch_size, options)
-    model.routing_stats(reset=True)
-    result = model.evaluate(text.held_out_x, text.held_out_targets)
+    curve, result, seconds = train(model, text, preset.batch_size, options)
     stats = model.routing_stats()
     unigram = text.unigram_perplexity
     tokens = options.steps * preset.batch_size * preset.sequence_length

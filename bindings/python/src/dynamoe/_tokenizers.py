@@ -199,11 +199,10 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
     pairs = []
-    # Tokens hold characters that splitlines would take for ends of lines.
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+    for number, line in enumerate(_text(path).splitlines(), start=1):
         if not line.strip() or (number == 1 and line.startswith("#version")):
             continue
-        parts = line.rstrip("\r").split(" ")
+        parts = line.split(" ")
         if len(parts) != 2 or not all(parts):
             raise OSError(f"{path}, line {number}: is not two tokens with a space; {_ORIGIN}")
         pairs.append((parts[0], parts[1]))
