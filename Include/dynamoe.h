@@ -295,6 +295,37 @@ dynamoe_status dynamoe_optimizer_config_init(dynamoe_optimizer_config *config, s
 dynamoe_status dynamoe_model_config_init(dynamoe_model_config *config, size_t size);
 dynamoe_status dynamoe_layer_config_init(dynamoe_layer_config *config, size_t size);
 
+/* ------------------------------------------------------------------------------------------------ presets */
+
+/*
+ * The configuration of a network of the paper (arXiv 2603.01697) as JSON for dynamoe_model_create_json; what the
+ * paper says and what we chose stands in docs/configuration.md.
+ *
+ *     name                        task, and schedule of the experts
+ *     "paper_mnist"               classification, 784 inputs, descending
+ *     "paper_fashion_mnist"       the same
+ *     "paper_cifar10"             classification, 3072 inputs, descending
+ *     "paper_language_tiny"       language_model, vocabulary 50257, descending
+ *     "paper_language_small"      language_model, vocabulary 50257, ascending
+ *     "paper_language_medium"     language_model, vocabulary 50257, uniform
+ *
+ * overrides: settings that replace the preset's, as a JSON object of `overrides_length` bytes (at most 16777216),
+ * or NULL with 0. An object in it is merged member by member into the preset's, {"router": {"noise": 0}}, unless
+ * it names another `kind`, which replaces the preset's object. The result is checked like any configuration.
+ * *length, text and capacity: as in dynamoe_model_config_json.
+ * Returns DYNAMOE_OK, _ARGUMENT (unknown name, with the nearest one; overrides: the message names the key).
+ */
+dynamoe_status dynamoe_preset_json(const char *name, const char *overrides, size_t overrides_length, char *text,
+                                   size_t capacity, size_t *length);
+
+/*
+ * All presets as a JSON list of objects, in the order above: "name", "description", "batch_size" (images, or
+ * windows of tokens), "sequence_length" (tokens of a window, null for images), "parameter_count" and
+ * "embedding_parameter_count" (part of it; 0 for images). text, capacity and *length: as above.
+ * Returns DYNAMOE_OK, _ARGUMENT.
+ */
+dynamoe_status dynamoe_presets_json(char *text, size_t capacity, size_t *length);
+
 /* ------------------------------------------------------------------------------------------------ results */
 
 /* A parameter or buffer, borrowed until the model or layer is freed. */

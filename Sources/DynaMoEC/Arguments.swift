@@ -141,14 +141,14 @@ func text(
 
 /// The UTF-8 text of `length` bytes at `pointer`.
 func text(
-  _ name: String, _ pointer: UnsafePointer<CChar>?, length: Int
+  _ name: String, _ pointer: UnsafePointer<CChar>?, length: Int, lengthName: String = "length"
 ) throws(DynaMoEError) -> String {
   guard let pointer else {
     throw .argument("\(name) is NULL, allowed: UTF-8 text")
   }
   guard 0...maximumJSONLength ~= length else {
     throw .argument(
-      "length is \(unsigned(length)), allowed: 0 to \(maximumJSONLength) bytes of \(name)")
+      "\(lengthName) is \(unsigned(length)), allowed: 0 to \(maximumJSONLength) bytes of \(name)")
   }
   return try utf8(name, UnsafeRawPointer(pointer), length)
 }

@@ -45,25 +45,33 @@ func configurationJSON<Network: Exported>(
   _ capacity: Int, _ length: UnsafeMutablePointer<Int>?
 ) -> dynamoe_status {
   guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
-    let length = try required("length", length)
-    guard text != nil || capacity == 0 else {
-      throw .argument(
-        "text is NULL while capacity is \(unsigned(capacity)), allowed: NULL with 0 to ask for the length"
-      )
-    }
-    var json = network.configurationJSON
-    let needed = json.utf8.count
-    length.pointee = needed
-    guard let text else { return }
-    // As a size_t: a capacity in the upper half of its range is more than enough.
-    guard unsigned(capacity) > unsigned(needed) else {
-      throw .argument("capacity is \(capacity), allowed: at least \(needed + 1) bytes")
-    }
-    json.withUTF8 { bytes in
-      for (index, byte) in bytes.enumerated() { text[index] = CChar(bitPattern: byte) }
-    }
-    text[needed] = 0
+    try writeText(network.configurationJSON, text, capacity, length)
   }
+}
+
+/// A text for a caller who may ask for its length first: NULL with 0 writes the length only.
+func writeText(
+  _ value: String, _ text: UnsafeMutablePointer<CChar>?, _ capacity: Int,
+  _ length: UnsafeMutablePointer<Int>?
+) throws(DynaMoEError) {
+  let length = try required("length", length)
+  guard text != nil || capacity == 0 else {
+    throw .argument(
+      "text is NULL while capacity is \(unsigned(capacity)), allowed: NULL with 0 to ask for the length"
+    )
+  }
+  var value = value
+  let needed = value.utf8.count
+  length.pointee = needed
+  guard let text else { return }
+  // As a size_t: a capacity in the upper half of its range is more than enough.
+  guard unsigned(capacity) > unsigned(needed) else {
+    throw .argument("capacity is \(capacity), allowed: at least \(needed + 1) bytes")
+  }
+  value.withUTF8 { bytes in
+    for (index, byte) in bytes.enumerated() { text[index] = CChar(bitPattern: byte) }
+  }
+  text[needed] = 0
 }
 
 // MARK: - Optimizer

@@ -20,6 +20,8 @@ private func headerAndImplementationAgree() {
   same(type(of: optimizerConfigurationInitialize), type(of: CDynaMoE.dynamoe_optimizer_config_init))
   same(type(of: modelConfigurationInitialize), type(of: CDynaMoE.dynamoe_model_config_init))
   same(type(of: layerConfigurationInitialize), type(of: CDynaMoE.dynamoe_layer_config_init))
+  same(type(of: presetJSON), type(of: CDynaMoE.dynamoe_preset_json))
+  same(type(of: presetsJSON), type(of: CDynaMoE.dynamoe_presets_json))
   same(type(of: modelCreate), type(of: CDynaMoE.dynamoe_model_create))
   same(type(of: modelCreateJSON), type(of: CDynaMoE.dynamoe_model_create_json))
   same(type(of: modelFree), type(of: CDynaMoE.dynamoe_model_free))

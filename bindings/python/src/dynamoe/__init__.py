@@ -20,6 +20,7 @@ from .config import (
 from .history import History
 from .layer import MoELayer
 from .model import Model
+from .presets import Preset, preset, presets
 from .schedule import schedule
 from .statistics import Routing, RoutingStatistics
 
@@ -34,6 +35,7 @@ __all__ = [
     "Model",
     "ModelConfig",
     "OptimizerConfig",
+    "Preset",
     "RouterConfig",
     "Routing",
     "RoutingStatistics",
@@ -42,6 +44,8 @@ __all__ = [
     "data",
     "get_threads",
     "plot",
+    "preset",
+    "presets",
     "schedule",
     "set_threads",
     "version",

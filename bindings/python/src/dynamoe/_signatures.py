@@ -272,6 +272,7 @@ STRUCTS: dict[str, type[Structure]] = {
 Signature = tuple[Any, tuple[Any, ...]]
 
 _ARRAY = (c_void_p, c_size_t)
+_TEXT = (c_char_p, c_size_t)
 _FEATURES = (c_void_p, c_size_t, c_size_t)
 _TOKENS = (c_void_p, c_size_t)
 _TARGETS = POINTER(Targets)
@@ -327,6 +328,8 @@ FUNCTIONS: dict[str, Signature] = {
     "dynamoe_optimizer_config_init": _status(POINTER(OptimizerConfig), c_size_t),
     "dynamoe_model_config_init": _status(POINTER(ModelConfig), c_size_t),
     "dynamoe_layer_config_init": _status(POINTER(LayerConfig), c_size_t),
+    "dynamoe_preset_json": _status(c_char_p, *_TEXT, *_ARRAY, POINTER(c_size_t)),
+    "dynamoe_presets_json": _status(*_ARRAY, POINTER(c_size_t)),
     **_network("model", ModelConfig, (c_size_t,)),
     "dynamoe_model_forward_tokens": _status(c_void_p, *_TOKENS, c_int32, *_ARRAY),
     "dynamoe_model_loss": _status(c_void_p, _TARGETS, POINTER(Losses)),

@@ -1,4 +1,4 @@
-"""Readers of the usual image sets, and the handwritten digits that ship inside the package."""
+"""Readers of the usual image sets and of text, and the handwritten digits inside the package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._arrays import as_array
+from ._documents import split_documents, text, windows
 from ._library import integer, number
+from ._tokenizers import Tokenizer, gpt2_tokenizer
+
+__all__ = [
+    "Dataset",
+    "Tokenizer",
+    "digits",
+    "gpt2_tokenizer",
+    "load",
+    "split_documents",
+    "stratified_split",
+    "text",
+    "windows",
+    "with_shifts",
+]
 
 _DIGITS = Path(__file__).with_name("datasets") / "optdigits.npz"
 
