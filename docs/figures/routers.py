@@ -118,7 +118,14 @@ def train(data: Data, router: dict[str, Any], seed: int = 0, **more: Any) -> dm.
         "optimizer": {"lr": 1e-3, "warmup": steps // 20, "total": steps},
     }
     model = dm.Model({**config, **more}, seed=seed)
-    model.fit(data.x_train, data.y_train, data.epochs, data.batch_size, seed=seed, progress=False)
+    model.fit(
+        data.x_train,
+        data.y_train,
+        data.epochs,
+        data.batch_size,
+        seed=seed,
+        progress=False,
+    )
     return model
 
 
@@ -176,9 +183,9 @@ def table(results: list[Result]) -> str:
         return " / ".join("none" if value is None else format(value, form) for value in values)
 
     lines = [
-        "| router | accuracy | mean K | variance of K | rows changed by a bound"
-        " | correlation of entropy and K | kFLOP per row |",
-        "|---|---|---|---|---|---|---|",
+        "| router | accuracy | mean K | variance of K | rows changed by a bound "
+        + "| correlation of entropy and K | busiest expert / mean | kFLOP per row |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for result in results:
         cells = (
@@ -188,9 +195,23 @@ def table(results: list[Result]) -> str:
             pair((layer.variance_k for layer in result.layers), ".2f"),
             pair((100 * layer.limited_share for layer in result.layers), ".1f") + " %",
             pair(result.correlations, "+.2f"),
+            pair((layer.load_imbalance for layer in result.layers), ".2f"),
             f"{result.flops / 1000:.0f}",
         )
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def counts(results: list[Result]) -> str:
+    """Return how many held-out rows used 0, 1, ... N experts in the second layer, in Markdown."""
+    columns = range(max(EXPERTS) + 1)
+    lines = [
+        f"| rows by K, second layer | {' | '.join(f'K = {k}' for k in columns)} |",
+        f"|---|{'---|' * len(columns)}",
+    ]
+    for result in results:
+        cells = " | ".join(f"{rows:,}" for rows in result.layers[1].k_histogram)
+        lines.append(f"| `{setting(result.router)}` | {cells} |")
     return "\n".join(lines)
 
 
@@ -243,7 +264,12 @@ def draw_entropy(axes: Any, shown: list[Shown]) -> None:
         first.append(places[0])
         top = max(top, np.ceil((means + deviations).max()))
     axes.axvline(equal, color=INK, linewidth=0.8, linestyle=":")
-    place = {"xytext": (3, 0), "textcoords": "offset points", "rotation": 90, "fontsize": 7}
+    place = {
+        "xytext": (3, 0),
+        "textcoords": "offset points",
+        "rotation": 90,
+        "fontsize": 7,
+    }
     axes.annotate("ln 8: all scores equal", (equal, 0.15), **place)
     span = equal - min(first)
     axes.set_xlim(min(first) - 0.06 * span, equal + 0.06 * span)
@@ -292,7 +318,10 @@ def draw_router(data: Data, result: Result, path: Path) -> None:
 def draw_trap(data: Data, percentile: Result, threshold: Result, path: Path) -> None:
     """Draw the percentile beside the threshold, second layer of each."""
     figure, panels = plt.subplots(1, 3, figsize=(10.6, 3.4), layout="constrained")
-    shown: list[Shown] = [(percentile, 1, 0, "percentile"), (threshold, 1, 1, "threshold")]
+    shown: list[Shown] = [
+        (percentile, 1, 0, "percentile"),
+        (threshold, 1, 1, "threshold"),
+    ]
     for axes, one in zip(panels, shown, strict=False):
         seen = one[0].layers[1]
         draw_histogram(axes, [one])
@@ -318,7 +347,10 @@ def draw_overview(data: Data, results: list[Result], path: Path) -> None:
     bars = [container.patches[2] for container in panels.flat[1].containers]
     names = [f"layer {layer + 1}" for layer in range(len(EXPERTS))]
     figure.legend(bars, names, loc="upper right", ncols=2, bbox_to_anchor=(1, 1.01))
-    title(figure, f"K by router: {data.name}, {len(data.x_test):,} held-out rows, eight experts")
+    title(
+        figure,
+        f"K by router: {data.name}, {len(data.x_test):,} held-out rows, eight experts",
+    )
     save(figure, path)
 
 
@@ -343,7 +375,7 @@ def main() -> None:
         draw_overview(data, list(drawn.values()), options.output / "overview.png")
     print(f"\n{data.name}: {len(data.x_train):,} training rows, {data.epochs} epochs, "
           f"{sum(result.seconds for result in results):.0f} s of training in all\n")  # fmt: skip
-    print(table(results))
+    print(table(results), counts(results), sep="\n\n")
 
 
 if __name__ == "__main__":
