@@ -95,6 +95,42 @@ def test_demo_without_matplotlib(examples, tmp_path, monkeypatch, capsys):
     assert "dynamoe[plot]" in capsys.readouterr().out and not list(tmp_path.iterdir())
 
 
+def knob_table(output):
+    """Return what k_knob printed, [positions, 5]: three K, accuracy in percent, operations."""
+    table = output.split("Asked K")[1].split("\n\n")[0].splitlines()[1:]
+    return np.array([[float(cell) for cell in re.findall(r"[\d.]+", line.replace(",", ""))]
+                     for line in table])  # fmt: skip
+
+
+def test_k_knob(examples, tmp_path):
+    arguments = ("--epochs", 4, "--step", 1.75, "--figure", "out.png")
+    output, _ = run(examples / "k_knob.py", *arguments, folder=tmp_path)
+    asked, calibrated, tested, accuracy, operations = knob_table(output).T
+    np.testing.assert_allclose(asked, [1, 2.75, 4.5, 6.25, 8])
+    np.testing.assert_allclose(calibrated, asked, rtol=0.02)
+    np.testing.assert_allclose(tested, asked, rtol=0.1)
+    assert tested[0] >= 1 and tested[-1] <= 8 and np.all(np.diff(operations) > 0)
+    # Two layers of eight experts, 64 wide, 64 hidden, 2 operations per multiply-add.
+    np.testing.assert_allclose(np.diff(operations), np.diff(tested) * 2 * 4 * 64 * 64, rtol=0.03)
+    assert accuracy.max() >= 92 and accuracy.max() > accuracy[0]
+    assert "Figure: out.png" in output
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_k_knob_reads_idx_files(examples, tmp_path):
+    write_idx_set(tmp_path, train=300, test=50)
+    data = ("--data", "fashion_mnist", "--folder")
+    arguments = (*data, ".", "--epochs", 1, "--step", 8)
+    output, _ = run(examples / "k_knob.py", *arguments, folder=tmp_path)
+    assert "240 training, 60 held-back and 50 test images" in output
+    assert knob_table(output)[:, 0].tolist() == [1, 8]
+    _, errors = run(examples / "k_knob.py", *data, "absent", folder=tmp_path, expected=1)
+    assert "absent is not a folder" in errors and "Traceback" not in errors
+    for wrong in (("--data", "mnist"), ("--epochs", "0"), ("--step", "0")):
+        _, errors = run(examples / "k_knob.py", *wrong, folder=tmp_path, expected=2)
+        assert wrong[0] in errors
+
+
 def test_quickstart(examples, tmp_path):
     output, _ = run(examples / "quickstart.py", folder=tmp_path)
     accuracy = float(re.search(r"test accuracy ([\d.]+) %", output).group(1))

@@ -107,6 +107,31 @@ def test_schedules(tmp_path):
             dm.plot.experts(bad)
 
 
+def test_accuracy_against_k(tmp_path):
+    points = [(4, 0.97), (1.5, 0.9), (2, 0.95)]
+    figure = dm.plot.accuracy_against_k(points, trained_at=2)
+    saved(figure, tmp_path)
+    shown = texts(figure)
+    for word in ("accuracy (%)", "mean K, experts used by a row", "trained at this K"):
+        assert word in shown
+    curve, mark = figure.axes[0].get_lines()
+    np.testing.assert_allclose(curve.get_xdata(), [1.5, 2, 4])
+    np.testing.assert_allclose(curve.get_ydata(), [90, 95, 97])
+    assert list(mark.get_xdata()) == [2, 2]
+    axes = matplotlib.figure.Figure().subplots()
+    assert dm.plot.accuracy_against_k(np.array([[1, 1]]), axes=axes) is axes.figure
+    assert "trained" not in texts(axes.figure) and "Accuracy against K" in texts(axes.figure)
+    assert "A title" in texts(dm.plot.accuracy_against_k(points, title="A title"))
+    wrong = ([], [1, 2], [(1, 2, 3)], [(1, 1.01)], [(1, -0.1)], [(-1, 0.5)], [(float("nan"), 0.5)],
+             [("a", "b")], [(1, 0.5), (2,)])  # fmt: skip
+    for bad in wrong:
+        with pytest.raises(ValueError, match="points"):
+            dm.plot.accuracy_against_k(bad)
+    for bad in ("two", -1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="trained_at"):
+            dm.plot.accuracy_against_k(points, trained_at=bad)
+
+
 def test_nothing_to_draw():
     with pytest.raises(ValueError, match="epoch"):
         dm.plot.history(dm.History("classification", [2]))

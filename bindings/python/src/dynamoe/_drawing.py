@@ -175,3 +175,18 @@ def draw_schedules(matplotlib: Any, panels: Sequence[Any], counts: Mapping[str, 
     if shared:
         panels[0].legend(frameon=False)
         panels[0].set_title("Experts of each layer")
+
+
+def draw_knob(axes: Any, points: Any, trained_at: float | None, title: str) -> None:
+    """Draw accuracy over the mean K; `points` are [n, 2], sorted by K."""
+    mean_k, accuracy = points[:, 0], 100 * points[:, 1]
+    axes.plot(mean_k, accuracy, "-o", color=COLOURS[0], markersize=4, label="calibrated")
+    if trained_at is not None:
+        axes.axvline(trained_at, color=INK, linewidth=1, linestyle=":", label="trained at this K")
+        axes.legend(frameon=False)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("mean K, experts used by a row")
+    axes.set_ylabel("accuracy (%)")
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_title(title)

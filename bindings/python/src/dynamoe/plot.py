@@ -11,8 +11,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import _drawing
 from ._arrays import as_array
+from ._library import number
 
 if TYPE_CHECKING:
     from .history import History
@@ -226,6 +229,57 @@ def experts(schedules: Mapping[str, Any] | Any, axes: Any = None) -> Any:
     return figure
 
 
+def accuracy_against_k(
+    points: Any, trained_at: float | None = None, title: str | None = None, axes: Any = None
+) -> Any:
+    """Draw the accuracy that a network reaches at several mean K.
+
+    Parameters
+    ----------
+    points : array
+        [n, 2], n at least 1: mean K and accuracy (0 to 1, as `Model.evaluate` returns it) of each
+        evaluation, such as those after `Model.calibrate` with several `target_active`; in any
+        order.
+    trained_at : float, optional
+        The mean K of the training, marked by a line.
+    title : str, optional
+        In place of "Accuracy against K".
+    axes : matplotlib axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    ValueError
+        When the points are not [n, 2], not finite, a K is below 0 or an accuracy outside 0 to 1;
+        when `trained_at` is below 0 or not finite.
+
+    Examples
+    --------
+    >>> points = []
+    >>> for target in (1, 2, 4):
+    ...     model.calibrate(x_held_back, target_active=target)
+    ...     result = model.evaluate(x_test, y_test)
+    ...     points.append((result["mean_k"].mean(), result["accuracy"]))
+    >>> accuracy_against_k(points, trained_at=2)
+    """
+    matplotlib = _matplotlib()
+    values = _points(points)
+    marked = None if trained_at is None else number(trained_at, "trained_at")
+    if marked is not None and not 0 <= marked < float("inf"):
+        raise ValueError(f"trained_at: got {marked}, allowed is a finite number of at least 0")
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure(axes, (6, 3.6))
+        _drawing.draw_knob(axes, values, marked, title or "Accuracy against K")
+    return figure
+
+
 def overview(
     source: Model | Sequence[RoutingStatistics], training: History, title: str | None = None
 ) -> Any:
@@ -289,3 +343,21 @@ def _counts(name: str, value: Any) -> Any:
     if counts.ndim != 1 or not counts.size or counts.dtype.kind not in "iu" or counts.min() < 1:
         raise ValueError(f"schedules[{name!r}]: got {value!r}, allowed are positive integers")
     return counts
+
+
+def _points(value: Any) -> Any:
+    points = as_array(value, "points")
+    shape = points.shape
+    if len(shape) != 2 or shape[1] != 2 or shape[0] < 1 or points.dtype.kind not in "fiu":
+        raise ValueError(
+            f"points: got {points.dtype} of shape {shape}, allowed are numbers [n, 2], n at least 1"
+        )
+    points = points.astype(float)
+    if not np.isfinite(points).all():
+        raise ValueError("points: got NaN or infinity, allowed are finite numbers")
+    if points.min() < 0 or points[:, 1].max() > 1:
+        raise ValueError(
+            f"points: got {points.min()} to {points[:, 1].max()}, allowed are a mean K of at least "
+            "0 and an accuracy of 0 to 1"
+        )
+    return points[points[:, 0].argsort(kind="stable")]
