@@ -17,11 +17,11 @@ fi
 ruff=$(PATH="$PWD/.venv/bin:$PATH" command -v ruff) || ruff=
 if [ -n "$ruff" ]; then
   if [ "$fix" = --fix ]; then
-    "$ruff" format bindings/python Tests/Python examples/python scripts
-    "$ruff" check --fix bindings/python Tests/Python examples/python scripts || status=1
+    "$ruff" format bindings/python Tests/Python examples/python docs/figures scripts
+    "$ruff" check --fix bindings/python Tests/Python examples/python docs/figures scripts || status=1
   else
-    "$ruff" check bindings/python Tests/Python examples/python scripts || status=1
-    "$ruff" format --check bindings/python Tests/Python examples/python scripts || status=1
+    "$ruff" check bindings/python Tests/Python examples/python docs/figures scripts || status=1
+    "$ruff" format --check bindings/python Tests/Python examples/python docs/figures scripts || status=1
   fi
 else
   echo 'ruff is not installed: Python was not checked.'

@@ -46,6 +46,8 @@ typedef struct probe {
   P(buffer_set, (m, "layers.0.router.threshold", x, 1))                                       \
   P(routing_statistics, (m, 0, &statistics, NULL, 0, NULL, 0, NULL, 0, NULL, 0))              \
   P(routing_reset, (m))                                                                       \
+  P(measure, (m, 0))                                                                          \
+  P(gradient_variance, (m, numbers, 64))                                                      \
   P(last_rows, (m, &length))                                                                  \
   P(last_routing, (m, 0, active, 64, output, 64))                                             \
   P(save, (m, in_folder("never.safetensors")))
@@ -66,6 +68,8 @@ typedef struct probe {
   P(buffer_set, (l, "router.threshold", x, 1))                                                \
   P(routing_statistics, (l, &statistics, NULL, 0, NULL, 0, NULL, 0, NULL, 0))                 \
   P(routing_reset, (l))                                                                       \
+  P(measure, (l, 0))                                                                          \
+  P(gradient_variance, (l, numbers, 64))                                                      \
   P(last_rows, (l, &length))                                                                  \
   P(last_routing, (l, active, 64, output, 64))                                                \
   P(save, (l, in_folder("never.safetensors")))

@@ -223,6 +223,53 @@ static void regression(void)
   OK(dynamoe_model_free(model));
 }
 
+/* Participation and gradient variance: NaN and refused until asked for. */
+static void measures(void)
+{
+  dynamoe_model *model = struct_model(3);
+  dynamoe_targets targets = classes_of(classes, BATCH);
+  dynamoe_routing_statistics statistics = {.struct_size = sizeof statistics};
+  dynamoe_info info = {.struct_size = sizeof info};
+  static double values[128];
+  OK(dynamoe_model_info(model, &info));
+  size_t count = (size_t)info.tensor_count;
+  OK(dynamoe_model_routing_statistics(model, 0, &statistics, NULL, 0, NULL, 0, NULL, 0, NULL, 0));
+  EXPECT(isnan(statistics.participation));
+  REFUSED(DYNAMOE_ERROR_STATE, "measure", dynamoe_model_gradient_variance(model, values, count));
+  REFUSED(DYNAMOE_ERROR_ARGUMENT, "measures", dynamoe_model_measure(model, 4));
+  OK(dynamoe_model_measure(model, DYNAMOE_MEASURE_PARTICIPATION | DYNAMOE_MEASURE_GRADIENT_VARIANCE));
+  REFUSED(DYNAMOE_ERROR_STATE, "backward", dynamoe_model_gradient_variance(model, values, count));
+  for (int batch = 0; batch < 3; batch++) {
+    OK(dynamoe_model_forward(model, x + batch * BATCH * INPUTS, BATCH * INPUTS, BATCH, 1, NULL, 0));
+    OK(dynamoe_model_backward(model, &targets, NULL, 0));
+  }
+  REFUSED(DYNAMOE_ERROR_ARGUMENT, "count", dynamoe_model_gradient_variance(model, values, count - 1));
+  OK(dynamoe_model_gradient_variance(model, values, count));
+  double sum = 0;
+  for (size_t i = 0; i < count; i++) {
+    EXPECT(values[i] >= 0);
+    sum += values[i];
+  }
+  EXPECT(sum > 0);
+  OK(dynamoe_model_routing_statistics(model, 0, &statistics, NULL, 0, NULL, 0, NULL, 0, NULL, 0));
+  EXPECT(statistics.participation >= 1 && statistics.participation <= 16);
+  OK(dynamoe_model_measure(model, 0));
+  OK(dynamoe_model_free(model));
+
+  static const char layer_json[] = "{\"width\": 6, \"experts\": 4, \"router\": {\"kind\": \"top_k\", \"k\": 2}}";
+  dynamoe_layer *layer = NULL;
+  static float y[BATCH * INPUTS];
+  REQUIRE_OK(dynamoe_layer_create_json(layer_json, sizeof layer_json - 1, 0, &layer));
+  OK(dynamoe_layer_measure(layer, DYNAMOE_MEASURE_PARTICIPATION | DYNAMOE_MEASURE_GRADIENT_VARIANCE));
+  OK(dynamoe_layer_forward(layer, x, BATCH * INPUTS, BATCH, 1, y, BATCH * INPUTS));
+  OK(dynamoe_layer_backward(layer, y, BATCH * INPUTS, NULL, 0));
+  OK(dynamoe_layer_gradient_variance(layer, values, 5));
+  EXPECT(values[0] == 0 && values[4] == 0);
+  OK(dynamoe_layer_routing_statistics(layer, &statistics, NULL, 0, NULL, 0, NULL, 0, NULL, 0));
+  EXPECT(statistics.participation >= 1 && statistics.participation <= INPUTS);
+  OK(dynamoe_layer_free(layer));
+}
+
 int main(int argc, char **argv)
 {
   if (argc > 1)
@@ -234,5 +281,6 @@ int main(int argc, char **argv)
   configurations_agree();
   goes_on();
   regression();
+  measures();
   return finish("training");
 }

@@ -41,9 +41,14 @@ def shapes(config, routers):
         parameters[prefix + "router.weight"] = (n, d)
         if kind == "top_any":
             parameters[prefix + "router.gates"] = (n,)
-        for group, size in (("experts", n), ("shared", config.get("shared_experts", 0))):
+        for group, size in (
+            ("experts", n),
+            ("shared", config.get("shared_experts", 0)),
+        ):
             if size:
-                for name in ["up", "gate"] if config["activation"] == "swiglu" else ["up"]:
+                for name in (
+                    ["up", "gate"] if config["activation"] == "swiglu" else ["up"]
+                ):
                     linear(f"{prefix}{group}.{name}", size, config["hidden"], d)
                 linear(f"{prefix}{group}.down", size, d, config["hidden"])
         if kind == "threshold":
@@ -76,7 +81,9 @@ def draw(config, seed, rows, stored=None, control=None):
         scale = 1.3 if "router" in name or "embedding" in name else 0.6
         return single(scale * random.normal(size=shape))
 
-    parameters = {name: parameter(name, shape) for name, shape in parameter_shapes.items()}
+    parameters = {
+        name: parameter(name, shape) for name, shape in parameter_shapes.items()
+    }
     buffers = {name: np.zeros(shape) for name, shape in buffer_shapes.items()}
     for name in buffers:
         if stored is not None and "threshold" in name:
@@ -100,8 +107,10 @@ def draw(config, seed, rows, stored=None, control=None):
 
 
 def replay(network, batch):
-    tensors = {name: value.copy() for name, value in
-               (network.parameters | network.buffers | batch).items()}
+    tensors = {
+        name: value.copy()
+        for name, value in (network.parameters | network.buffers | batch).items()
+    }
     losses = []
     for step in range(3):
         logits, routing, auxiliary, fresh = network.forward(batch, True)
@@ -110,21 +119,29 @@ def replay(network, batch):
         gradients = network.gradients(batch)
         network.buffers.update(fresh)
         if step == 0:
-            tensors |= {"expected.logits": logits, "expected.loss": np.array([total]),
-                        "expected.task_loss": np.array([task]), "expected.aux": np.array(auxiliary)}
+            tensors |= {
+                "expected.logits": logits,
+                "expected.loss": np.array([total]),
+                "expected.task_loss": np.array([task]),
+                "expected.aux": np.array(auxiliary),
+            }
             for l, (active, w) in enumerate(routing):
                 tensors[f"expected.layers.{l}.active"] = active
                 tensors[f"expected.layers.{l}.weights"] = w
             tensors |= {f"expected.grad.{name}": g for name, g in gradients.items()}
-            tensors |= {f"expected.forward.{n}": b.copy() for n, b in network.buffers.items()}
+            tensors |= {
+                f"expected.forward.{n}": b.copy() for n, b in network.buffers.items()
+            }
             logits, routing, _, _ = network.forward(batch, False)
             tensors["expected.eval.logits"] = logits
             for l, (active, _) in enumerate(routing):
                 tensors[f"expected.eval.layers.{l}.active"] = active
         network.step(gradients, routing_of(network, batch))
     tensors["expected.step_losses"] = np.array(losses)
-    tensors |= {f"expected.step3.{name}": value for name, value in
-                (network.parameters | network.buffers).items()}
+    tensors |= {
+        f"expected.step3.{name}": value
+        for name, value in (network.parameters | network.buffers).items()
+    }
     return tensors
 
 
@@ -133,30 +150,88 @@ def routing_of(network, batch):
 
 
 CASES = {
-    "threshold": (dict(
-        task="classification", inputs=3, outputs=3, width=4, experts=[4, 3], hidden=3,
-        activation="gelu_tanh", router=dict(kind="threshold", target_active=1.6, momentum=0.7),
-        losses=dict(balance=0.2, z=0.05),
-        optimizer=dict(kind="adamw", lr=0.01, weight_decay=0.1)), dict(seed=1, rows=6, stored=0.3)),
-    "percentile": (dict(
-        task="regression", inputs=3, outputs=2, width=4, experts=[4, 3], hidden=3,
-        activation="swiglu", norm="rms", shared_experts=1, bias=False,
-        router=dict(kind="percentile", percentile=0.5, temperature=0.5),
-        optimizer=dict(kind="sgd", lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.02,
-                       clip=0.5)), dict(seed=2, rows=5)),
-    "top_k": (dict(
-        task="language_model", vocabulary=6, width=4, experts=[3, 4], hidden=3,
-        activation="relu", tied_embedding=True, router=dict(kind="top_k", k=2),
-        losses=dict(entropy=0.1),
-        optimizer=dict(kind="adamw", lr=0.02, betas=[0.8, 0.95], decay_all=True, warmup=1, total=4,
-                       floor=0.1)), dict(seed=1, rows=7)),
-    "mixed": (dict(
-        task="classification", inputs=3, outputs=3, width=4, experts=[4, 3, 4, 3], hidden=3,
-        activation="silu", norm="none",
-        router=[dict(kind="expert_threshold", target_active=1.5, gate="normalized"),
-                dict(kind="top_p", p=0.6), dict(kind="relu", target_active=1.5),
-                dict(kind="top_any", scale=1.5, min_active=1, max_active=2)],
-        optimizer=dict(kind="sgd", lr=0.05)), dict(seed=2, rows=6, control=0.05)),
+    "threshold": (
+        dict(
+            task="classification",
+            inputs=3,
+            outputs=3,
+            width=4,
+            experts=[4, 3],
+            hidden=3,
+            activation="gelu_tanh",
+            router=dict(kind="threshold", target_active=1.6, momentum=0.7),
+            losses=dict(balance=0.2, z=0.05),
+            optimizer=dict(kind="adamw", lr=0.01, weight_decay=0.1),
+        ),
+        dict(seed=1, rows=6, stored=0.3),
+    ),
+    "percentile": (
+        dict(
+            task="regression",
+            inputs=3,
+            outputs=2,
+            width=4,
+            experts=[4, 3],
+            hidden=3,
+            activation="swiglu",
+            norm="rms",
+            shared_experts=1,
+            bias=False,
+            router=dict(kind="percentile", percentile=0.5, temperature=0.5),
+            optimizer=dict(
+                kind="sgd",
+                lr=0.05,
+                momentum=0.9,
+                nesterov=True,
+                weight_decay=0.02,
+                clip=0.5,
+            ),
+        ),
+        dict(seed=2, rows=5),
+    ),
+    "top_k": (
+        dict(
+            task="language_model",
+            vocabulary=6,
+            width=4,
+            experts=[3, 4],
+            hidden=3,
+            activation="relu",
+            tied_embedding=True,
+            router=dict(kind="top_k", k=2),
+            losses=dict(entropy=0.1),
+            optimizer=dict(
+                kind="adamw",
+                lr=0.02,
+                betas=[0.8, 0.95],
+                decay_all=True,
+                warmup=1,
+                total=4,
+                floor=0.1,
+            ),
+        ),
+        dict(seed=1, rows=7),
+    ),
+    "mixed": (
+        dict(
+            task="classification",
+            inputs=3,
+            outputs=3,
+            width=4,
+            experts=[4, 3, 4, 3],
+            hidden=3,
+            activation="silu",
+            norm="none",
+            router=[
+                dict(kind="expert_threshold", target_active=1.5, gate="normalized"),
+                dict(kind="top_p", p=0.6),
+                dict(kind="relu", target_active=1.5),
+                dict(kind="top_any", scale=1.5, min_active=1, max_active=2),
+            ],
+            optimizer=dict(kind="sgd", lr=0.05),
+        ),
+        dict(seed=2, rows=6, control=0.05),
+    ),
 }
 
 
@@ -171,17 +246,23 @@ def swift(name, config, tensors):
             # Float32 is what the engine reads; nine digits tell its numbers apart.
             flat = [float(f"{np.float32(number):.9g}") for number in flat]
         document[kind][key] = flat
-    text = "\n".join(textwrap.wrap(json.dumps(document), 96, break_long_words=False,
-                                   break_on_hyphens=False))
+    text = "\n".join(
+        textwrap.wrap(
+            json.dumps(document), 96, break_long_words=False, break_on_hyphens=False
+        )
+    )
     words = name.split("_")
     label = words[0] + "".join(word.capitalize() for word in words[1:])
-    configuration = "\n".join("    " + line for line in textwrap.wrap(json.dumps(config), 90))
+    configuration = "\n".join(
+        "    " + line for line in textwrap.wrap(json.dumps(config), 90)
+    )
     body = "\n".join("    " + line for line in text.splitlines())
     return (
         "// Written by Tests/Support/golden.py; do not edit.\n\n"
         "extension GoldenCase {\n"
         f'  static let {label}Configuration = """\n{configuration}\n    """\n\n'
-        f'  static let {label}Tensors = """\n{body}\n    """\n}}\n')
+        f'  static let {label}Tensors = """\n{body}\n    """\n}}\n'
+    )
 
 
 def main():

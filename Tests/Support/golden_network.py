@@ -34,7 +34,9 @@ ACTIVATIONS = {
     "relu": positive,
     "silu": lambda a: a * sigmoid(a),
     "swiglu": lambda a: a * sigmoid(a),
-    "gelu_tanh": lambda a: 0.5 * a * (1 + np.tanh(np.sqrt(2 / np.pi) * (a + 0.044715 * a**3))),
+    "gelu_tanh": lambda a: (
+        0.5 * a * (1 + np.tanh(np.sqrt(2 / np.pi) * (a + 0.044715 * a**3)))
+    ),
 }
 
 
@@ -56,7 +58,9 @@ class Network:
     def keep_clear(distances):
         """A case in which float32 could decide otherwise would test nothing."""
         if np.min(distances) < 1e-4:
-            raise ValueError(f"a decision is {np.min(distances)} from turning out otherwise")
+            raise ValueError(
+                f"a decision is {np.min(distances)} from turning out otherwise"
+            )
 
     def norm(self, h, name):
         kind = self.config.get("norm", "layer")
@@ -65,7 +69,9 @@ class Network:
         if kind == "layer":
             h = h - h.mean(-1, keepdims=True)
             h = h / np.sqrt((h * h).mean(-1, keepdims=True) + 1e-5)
-            return h * self.parameters[name + ".weight"] + self.parameters[name + ".bias"]
+            return (
+                h * self.parameters[name + ".weight"] + self.parameters[name + ".bias"]
+            )
         h = h / np.sqrt((h * h).mean(-1, keepdims=True) + 1e-6)
         return h * self.parameters[name + ".weight"]
 
@@ -92,8 +98,10 @@ class Network:
         kind, weight = router["kind"], self.parameters[prefix + "weight"]
         count = weight.shape[0]
         if kind == "top_any":
+
             def length(a):
                 return np.sqrt((a * a).sum(-1))
+
             scale = router.get("scale", 1)
             z = scale * (x @ weight.T) / (length(x)[:, None] * length(weight)[None, :])
             s = sigmoid(z)
@@ -105,7 +113,9 @@ class Network:
         v = z if kind == "relu" else s
         clean = v.real
         if kind in ("threshold", "expert_threshold"):
-            name = prefix + ("threshold" if kind == "threshold" else "expert_thresholds")
+            name = prefix + (
+                "threshold" if kind == "threshold" else "expert_thresholds"
+            )
             q = 1 - min(router["target_active"], count) / count
             columns = [clean.ravel()] if kind == "threshold" else list(clean.T)
             theta = np.array([quantile(column, q) for column in columns])
@@ -132,19 +142,25 @@ class Network:
         for t, ranked in enumerate(order):
             members = [e for e in ranked if chosen[t, e]]
             if kind == "top_k":
-                members = list(ranked[:router["k"]])
+                members = list(ranked[: router["k"]])
             if kind == "top_p":
                 sums = np.cumsum(clean[t][ranked])
                 self.keep_clear(np.abs(sums[:-1] - router["p"]))
-                members = list(ranked[:int((sums < router["p"]).sum()) + 1])
-            size = min(max(len(members), min(router.get("min_active", 1), count)),
-                       router.get("max_active", count))
+                members = list(ranked[: int((sums < router["p"]).sum()) + 1])
+            size = min(
+                max(len(members), min(router.get("min_active", 1), count)),
+                router.get("max_active", count),
+            )
             if (size != len(members) or kind in ("top_k", "top_p")) and count > 1:
                 self.keep_clear(-np.diff(clean[t][ranked]))
             members = (members + [e for e in ranked if e not in members])[:size]
             active[t, members] = True
-        gate = router.get("gate", {"percentile": "softmax", "top_k": "normalized",
-                                   "dense": "normalized"}.get(kind, "raw"))
+        gate = router.get(
+            "gate",
+            {"percentile": "softmax", "top_k": "normalized", "dense": "normalized"}.get(
+                kind, "raw"
+            ),
+        )
         if kind == "top_any":
             excess = s - limit
             w = (1 + excess - excess.real) / active.sum(1, keepdims=True)
@@ -170,7 +186,7 @@ class Network:
             z, scores, active, w = self.route(l, x, training, fresh)
             y = 0
             for e in range(count):
-                y = y + w[:, e:e + 1] * self.expert(x, f"layers.{l}.experts", e)
+                y = y + w[:, e : e + 1] * self.expert(x, f"layers.{l}.experts", e)
             for j in range(c.get("shared_experts", 0)):
                 y = y + self.expert(x, f"layers.{l}.shared", j)
             h = h + y if c.get("residual", True) else y
@@ -179,12 +195,14 @@ class Network:
             if self.routers[l]["kind"] == "relu" and "target_active" in self.routers[l]:
                 factor = count / (self.routers[l]["target_active"] * len(active) ** 2)
                 sparsity = factor * (n * w.sum(0)).sum()
-            auxiliary.append([
-                count * (n / max(n.sum(), 1) * scores.mean(0)).sum(),
-                (log_sum_exp(z) ** 2).mean(),
-                -(scores * np.log(scores)).sum(-1).mean(),
-                sparsity,
-            ])
+            auxiliary.append(
+                [
+                    count * (n / max(n.sum(), 1) * scores.mean(0)).sum(),
+                    (log_sum_exp(z) ** 2).mean(),
+                    -(scores * np.log(scores)).sum(-1).mean(),
+                    sparsity,
+                ]
+            )
             routing.append((active, w))
         head = p["embedding.weight"] if c.get("tied_embedding") else p["head.weight"]
         logits = self.linear(self.norm(h, "norm"), head, p.get("head.bias"))
@@ -200,8 +218,13 @@ class Network:
         total = task
         for l, (balance, z, entropy, sparsity) in enumerate(auxiliary):
             strength = self.buffers.get(f"layers.{l}.router.control", [0])[0]
-            total = (total + given.get("balance", 0) * balance + given.get("z", 0) * z
-                     + given.get("entropy", 0) * entropy + strength * sparsity)
+            total = (
+                total
+                + given.get("balance", 0) * balance
+                + given.get("z", 0) * z
+                + given.get("entropy", 0) * entropy
+                + strength * sparsity
+            )
         return task, total
 
     def gradients(self, batch):
@@ -210,7 +233,9 @@ class Network:
             for index in np.ndindex(array.shape):
                 array[index] += 1j * STEP
                 logits, _, auxiliary, _ = self.forward(batch, True)
-                result[index] = self.losses(logits, auxiliary, batch["targets"])[1].imag / STEP
+                result[index] = (
+                    self.losses(logits, auxiliary, batch["targets"])[1].imag / STEP
+                )
                 array[index] = array[index].real
             return result
 
@@ -229,12 +254,18 @@ class Network:
 
     def decays(self, name):
         return self.config["optimizer"].get("decay_all", False) or (
-            name.endswith(".weight") and "norm." not in name)
+            name.endswith(".weight") and "norm." not in name
+        )
 
     def step(self, gradients, routing):
         o = self.config["optimizer"]
         self.steps += 1
-        i, lr, warmup, total = self.steps, o.get("lr", 1e-3), o.get("warmup", 0), o.get("total")
+        i, lr, warmup, total = (
+            self.steps,
+            o.get("lr", 1e-3),
+            o.get("warmup", 0),
+            o.get("total"),
+        )
         if i <= warmup:
             lr = lr * i / warmup
         elif total is not None:
@@ -247,14 +278,18 @@ class Network:
         adam = o.get("kind", "adamw") == "adamw"
         for name in names:
             w, g = self.parameters[name], gradients[name] * factor
-            decay = o.get("weight_decay", 0.01 if adam else 0) if self.decays(name) else 0
+            decay = (
+                o.get("weight_decay", 0.01 if adam else 0) if self.decays(name) else 0
+            )
             if adam:
                 b1, b2 = o.get("betas", [0.9, 0.999])
                 m, v = self.state.get(name, (0, 0))
                 m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
                 self.state[name] = m, v
                 w = w - lr * decay * w
-                w = w - lr / (1 - b1**i) * m / (np.sqrt(v / (1 - b2**i)) + o.get("eps", 1e-8))
+                w = w - lr / (1 - b1**i) * m / (
+                    np.sqrt(v / (1 - b2**i)) + o.get("eps", 1e-8)
+                )
             else:
                 g = g + decay * w
                 if o.get("momentum"):

@@ -63,8 +63,9 @@ def render(text, base, spots):
             if spot.is_expression:
                 kept = f"(planted({spot.number}) ? ({spot.new}) : ({kept}))"
             else:
-                kept = f"if planted({spot.number}) {{ {spot.new} }} else {{ {kept} }}" + (
-                    "" if kept else "\n"
+                kept = (
+                    f"if planted({spot.number}) {{ {spot.new} }} else {{ {kept} }}"
+                    + ("" if kept else "\n")
                 )
         result += [text[position:start], kept]
         position = end
@@ -82,12 +83,16 @@ def plant():
         if found != 1:
             wrong.append(f"{error.name}: its text occurs {found} times in {path}")
             continue
-        spots.setdefault(path, []).append(error.spot(number, files[path].index(error.text)))
+        spots.setdefault(path, []).append(
+            error.spot(number, files[path].index(error.text))
+        )
     for path, list_ in spots.items():
         for one in list_:
             for other in list_:
                 if one.start < other.start < one.end < other.end:
-                    wrong.append(f"{path}: errors {one.number} and {other.number} overlap")
+                    wrong.append(
+                        f"{path}: errors {one.number} and {other.number} overlap"
+                    )
     if not wrong:
         files = {path: render(text, 0, spots[path]) for path, text in files.items()}
     files[f"{ENGINE}/PlantedError.swift"] = SWITCH
@@ -104,7 +109,10 @@ def write_copy(files):
     manifest = (ROOT / "Package.swift").read_text(encoding="utf-8")
     # The kernels' tests are not run here.
     manifest = re.sub(
-        r'    \.testTarget\(\s*name: "DynaMoEKernelsTests".*?\),\n', "", manifest, flags=re.S
+        r'    \.testTarget\(\s*name: "DynaMoEKernelsTests".*?\),\n',
+        "",
+        manifest,
+        flags=re.S,
     )
     wanted["Package.swift"] = manifest.encode()
     wanted.update({path: text.encode() for path, text in files.items()})
@@ -121,9 +129,22 @@ def write_copy(files):
 
 def build():
     """Build the copy and return the program that holds the tests."""
-    command = ["swift", "build", "-c", "release", "--build-tests", "-Xswiftc", "-enable-testing"]
+    command = [
+        "swift",
+        "build",
+        "-c",
+        "release",
+        "--build-tests",
+        "-Xswiftc",
+        "-enable-testing",
+    ]
     done = subprocess.run(
-        command, cwd=COPY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        cwd=COPY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         sys.exit(f"{done.stdout[-6000:]}\nerror: the copy does not compile")
@@ -139,7 +160,11 @@ def noticing(program, number, tests):
     }
     environment |= {VARIABLE: str(number), "SWIFT_BACKTRACE": "enable=no"}
     command = [program, "--testing-library", "swift-testing", "--filter", tests]
-    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    options = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+    }
     has_run = False
     with subprocess.Popen(
         command, cwd=COPY, env=environment, text=True, errors="replace", **options
@@ -151,7 +176,10 @@ def noticing(program, number, tests):
             for line in process.stdout:
                 if found := re.search(r"Test (\w+)\(.* recorded an issue", line):
                     return found[1]
-                has_run = has_run or re.search(r"Test run with [1-9]\d* test", line) is not None
+                has_run = (
+                    has_run
+                    or re.search(r"Test run with [1-9]\d* test", line) is not None
+                )
         finally:
             alarm.cancel()
             if process.poll() is None and not hangs.is_set():
@@ -173,10 +201,18 @@ def main():
     parser.add_argument(
         "--only", default="", help="regular expression: the errors to plant, by name"
     )
-    parser.add_argument("--jobs", type=int, default=2, help="how many are tried at once")
-    parser.add_argument("--list", action="store_true", help="say only which errors there are")
+    parser.add_argument(
+        "--jobs", type=int, default=2, help="how many are tried at once"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="say only which errors there are"
+    )
     options = parser.parse_args()
-    chosen = [(n, e) for n, e in enumerate(errors.ALL, start=1) if re.search(options.only, e.name)]
+    chosen = [
+        (n, e)
+        for n, e in enumerate(errors.ALL, start=1)
+        if re.search(options.only, e.name)
+    ]
     if options.list:
         for number, error in chosen:
             print(f"{number:4} {error.name}: {error.file}")
@@ -189,13 +225,18 @@ def main():
     write_copy(files)
     start = time.monotonic()
     program = build()
-    print(f"built with {len(errors.ALL)} errors in {time.monotonic() - start:.0f} s", flush=True)
+    print(
+        f"built with {len(errors.ALL)} errors in {time.monotonic() - start:.0f} s",
+        flush=True,
+    )
     if noticed := noticing(program, 0, EVERYTHING):
         sys.exit(f"error: without an error the copy fails: {noticed}")
 
     def attempt(item):
         number, error = item
-        return item, noticing(program, number, error.tests) or noticing(program, number, EVERYTHING)
+        return item, noticing(program, number, error.tests) or noticing(
+            program, number, EVERYTHING
+        )
 
     missed = []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:

@@ -2,7 +2,15 @@
 
 from planted import evaluation, gradients, losses, routing, training
 
-ALL = gradients.ERRORS + routing.ERRORS + losses.ERRORS + training.ERRORS + evaluation.ERRORS
+ALL = (
+    gradients.ERRORS
+    + routing.ERRORS
+    + losses.ERRORS
+    + training.ERRORS
+    + evaluation.ERRORS
+)
 
 _names = [error.name for error in ALL]
-assert len(set(_names)) == len(_names), [name for name in _names if _names.count(name) > 1]
+assert len(set(_names)) == len(_names), [
+    name for name in _names if _names.count(name) > 1
+]

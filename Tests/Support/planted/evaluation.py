@@ -8,7 +8,9 @@ CHUNKS = "ChunkTests"
 
 model = File(ERRORS, "Network/Model+Evaluation.swift", CHUNKS)
 model.wrong(
-    "evaluate: rows of the first chunk", "source.advanced(«first», inputs: self.input.inputs)", "0"
+    "evaluate: rows of the first chunk",
+    "source.advanced(«first», inputs: self.input.inputs)",
+    "0",
 )
 model.wrong(
     "evaluate: rows of the first slice",
@@ -41,7 +43,10 @@ model.wrong(
     "max(rows - first, min(rows, EvaluationPass.chunkRows))",
 )
 model.wrong(
-    "evaluate: perplexity in bits", "exponential(«task.mean»)", "task.mean * 1.01", "BatchTests"
+    "evaluate: perplexity in bits",
+    "exponential(«task.mean»)",
+    "task.mean * 1.01",
+    "BatchTests",
 )
 model.wrong(
     "evaluate: perplexity of other tasks",
@@ -57,22 +62,26 @@ model.wrong(
 )
 model.wrong(
     "evaluate: counts of the evaluation before",
-    "    ⟦for layer in layers { layer.pendingCounters.reset() }⟧\n    if let source",
+    "    ⟦for layer in layers { layer.beginEvaluation() }⟧\n    if let source",
     "_ = 0",
     "StatisticsTests|BatchTests",
 )
 model.wrong(
     "forward: counts of the evaluation before",
-    "    ⟦for layer in layers { layer.pendingCounters.reset() }⟧\n    for first",
+    "    ⟦for layer in layers { layer.beginEvaluation() }⟧\n    for first",
     "_ = 0",
     "StatisticsTests|BatchTests",
 )
 model.wrong(
-    "forward: rows of the first chunk", "source.advanced(«first», inputs: input.inputs)", "0"
+    "forward: rows of the first chunk",
+    "source.advanced(«first», inputs: input.inputs)",
+    "0",
 )
 model.wrong("forward: routing over one another", "rows: count, firstRow: «first»)", "0")
 model.wrong(
-    "forward: slice of the first", "x + «start» * width, rows: min(slice, count - start)", "0"
+    "forward: slice of the first",
+    "x + «start» * width, rows: min(slice, count - start)",
+    "0",
 )
 model.wrong(
     "forward: logits of chunks over one another",
@@ -84,13 +93,25 @@ model.wrong(
     "logits.map { $0 + «(first + start)» * outputs }",
     "first",
 )
-model.wrong("forward: place of the routing", "let offset = «firstRow» * record.experts", "0")
+model.wrong(
+    "forward: place of the routing", "let offset = «firstRow» * record.experts", "0"
+)
 
 layer = File(ERRORS, "Network/MoELayer.swift", CHUNKS)
-layer.wrong("layer: rows of the first chunk", "x + «first» * width, rows: min(", "0")
-layer.wrong("layer: chunks over one another", "into: y + «first» * width, evaluationPass", "0")
 layer.wrong(
-    "layer: active flags over one another", "active: record.active + «first» * record.experts", "0"
+    "layer: rows of the first chunk",
+    "x + «first» * width, rows: count, training: nil",
+    "0",
+)
+layer.wrong(
+    "layer: chunks over one another",
+    "into: y + «first» * width,\n          evaluationPass",
+    "0",
+)
+layer.wrong(
+    "layer: active flags over one another",
+    "active: record.active + «first» * record.experts",
+    "0",
 )
 layer.wrong(
     "layer: weights over one another",
@@ -105,7 +126,7 @@ layer.wrong(
 )
 layer.wrong(
     "layer: counts of the evaluation before",
-    "⟦layer.pendingCounters.reset()⟧",
+    "⟦layer.beginEvaluation()⟧",
     "_ = 0",
     "StatisticsTests",
 )
@@ -118,7 +139,9 @@ head.wrong(
 )
 
 dispatch = File(
-    ERRORS, "Experts/Dispatch.swift", "StatisticsTests|BatchTests|GradientTests/expertsAndNorms"
+    ERRORS,
+    "Experts/Dispatch.swift",
+    "StatisticsTests|BatchTests|GradientTests/expertsAndNorms",
 )
 dispatch.wrong(
     "dispatch: shared pairs of the batch before",

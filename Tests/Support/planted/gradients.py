@@ -11,7 +11,8 @@ HEADS = r"GradientTests/(tasksAndHeads|expertsAndNorms)|BackwardTests"
 
 router = File(ERRORS, "Router/Router+Backward.swift", ROUTERS)
 router.larger(
-    "gradient: top_any thresholds", "Float(«-sum» * theta * (1 - theta) * settings.scale)"
+    "gradient: top_any thresholds",
+    "Float(«-sum» * theta * (1 - theta) * settings.scale)",
 )
 router.wrong(
     "gradient: top_any thresholds without scale",
@@ -25,27 +26,41 @@ router.wrong(
 )
 router.larger("gradient: top_any scores", "g[e] *= «score * (1 - score)»")
 router.larger(
-    "gradient: top_any share 1/K", "let share = «1 / Float(index - Int(step.firstOfRow[t]))»"
+    "gradient: top_any share 1/K",
+    "let share = «1 / Float(index - Int(step.firstOfRow[t]))»",
 )
 router.larger(
-    "gradient: temperature", "inverseTemperature = Float(«1 / router.settings.temperature»)"
+    "gradient: temperature",
+    "inverseTemperature = Float(«1 / router.settings.temperature»)",
 )
 router.larger(
-    "gradient: softmax of scores, own", "g[e] = «scores[e]» * (g[e] - mean) * inverseTemperature"
+    "gradient: softmax of scores, own",
+    "g[e] = «scores[e]» * (g[e] - mean) * inverseTemperature",
 )
 router.larger(
-    "gradient: softmax of scores, mean", "g[e] = scores[e] * (g[e] - «mean») * inverseTemperature"
+    "gradient: softmax of scores, mean",
+    "g[e] = scores[e] * (g[e] - «mean») * inverseTemperature",
 )
 router.wrong("gradient: raw gate", "case .raw: ⟦return⟧", "enlarge(g, count); return")
 router.larger("gradient: softmax gate", "g[e] = «w[e] * (g[e] - mean)»")
 router.larger("gradient: softmax gate, mean", "g[e] = w[e] * (g[e] - «mean»)")
-router.larger("gradient: normalized gate", "(isClamped ? g[e] : «g[e] - mean») * inverse")
-router.larger("gradient: normalized gate, mean", "(isClamped ? g[e] : g[e] - «mean») * inverse")
-router.larger("gradient: normalized gate, clamped", "(isClamped ? «g[e]» : g[e] - mean) * inverse")
-router.wrong(
-    "gradient: normalized gate, clamp forgotten", "let isClamped = «sum < leastScoreSum»", "false"
+router.larger(
+    "gradient: normalized gate", "(isClamped ? g[e] : «g[e] - mean») * inverse"
 )
-router.larger("gradient: normalized gate, divisor", "let inverse = «1 / max(sum, leastScoreSum)»")
+router.larger(
+    "gradient: normalized gate, mean", "(isClamped ? g[e] : g[e] - «mean») * inverse"
+)
+router.larger(
+    "gradient: normalized gate, clamped", "(isClamped ? «g[e]» : g[e] - mean) * inverse"
+)
+router.wrong(
+    "gradient: normalized gate, clamp forgotten",
+    "let isClamped = «sum < leastScoreSum»",
+    "false",
+)
+router.larger(
+    "gradient: normalized gate, divisor", "let inverse = «1 / max(sum, leastScoreSum)»"
+)
 router.larger(
     "gradient: balance",
     "Float(«balanceGradient(e)» + entropyGradient(Double(s[t * count + e])))",
@@ -61,7 +76,9 @@ router.larger(
     "Double(step.offsets[e + 1] - step.offsets[e]) / «totalPairs»",
     AUXILIARY,
 )
-router.larger("gradient: entropy, logarithm", "-step.auxiliary.entropy * «log(s)»", AUXILIARY)
+router.larger(
+    "gradient: entropy, logarithm", "-step.auxiliary.entropy * «log(s)»", AUXILIARY
+)
 router.larger(
     "gradient: balance of shares",
     "Float((«balanceGradient(e)» + entropyGradient(share) - mean) / sum)",
@@ -88,7 +105,9 @@ router.wrong(
     "_ = e",
 )
 router.followed(
-    "gradient: relu", "for e in 0..<count where !(logits[e] > 0) { g[e] = 0 }", "enlarge(g, count)"
+    "gradient: relu",
+    "for e in 0..<count where !(logits[e] > 0) { g[e] = 0 }",
+    "enlarge(g, count)",
 )
 router.larger(
     "gradient: balance under relu",
@@ -106,14 +125,24 @@ router.larger(
     AUXILIARY,
 )
 router.wrong(
-    "gradient: temperature under relu", "Float(gradient) * «inverseTemperature»", "1", AUXILIARY
+    "gradient: temperature under relu",
+    "Float(gradient) * «inverseTemperature»",
+    "1",
+    AUXILIARY,
 )
 router.larger(
-    "gradient: sparsity", "gradient += Float(«step.auxiliary.sparsity * load»)", AUXILIARY
+    "gradient: sparsity",
+    "gradient += Float(«step.auxiliary.sparsity * load»)",
+    AUXILIARY,
 )
-router.larger("gradient: z", "let factor = «Float(step.auxiliary.z) * logSumExp[t]»", AUXILIARY)
+router.larger(
+    "gradient: z", "let factor = «Float(step.auxiliary.z) * logSumExp[t]»", AUXILIARY
+)
 router.wrong(
-    "gradient: z of scores", "expf(«logits[e]» - logSumExp[t])", "logits[e] * 0.99", AUXILIARY
+    "gradient: z of scores",
+    "expf(«logits[e]» - logSumExp[t])",
+    "logits[e] * 0.99",
+    AUXILIARY,
 )
 router.followed(
     "gradient: router weights",
@@ -131,9 +160,12 @@ cosine.larger(
     "gradient: cosine, correction of W",
     "let factor = «Float(-sum)» / (weightNorms[e] * weightNorms[e])",
 )
-cosine.larger("gradient: cosine, correction of x", "norm > leastNorm ? «-sum / (norm * norm)» : 0")
 cosine.larger(
-    "gradient: cosine, product", "gradient[e] *= «scale / (inputNorms[row] * weightNorms[e])»"
+    "gradient: cosine, correction of x", "norm > leastNorm ? «-sum / (norm * norm)» : 0"
+)
+cosine.larger(
+    "gradient: cosine, product",
+    "gradient[e] *= «scale / (inputNorms[row] * weightNorms[e])»",
 )
 cosine.wrong(
     "gradient: cosine, small x is no constant",
@@ -147,22 +179,28 @@ cosine.wrong(
 )
 
 auxiliary = File(ERRORS, "Losses/AuxiliaryLosses.swift", AUXILIARY)
-auxiliary.larger("gradient: balance coefficient", "balance: «losses.balance * n / count», z")
+auxiliary.larger(
+    "gradient: balance coefficient", "balance: «losses.balance * n / count», z"
+)
 auxiliary.larger("gradient: z coefficient", "z: «2 * losses.z / count»")
 auxiliary.larger("gradient: entropy coefficient", "entropy: «losses.entropy / count»")
 auxiliary.larger(
-    "gradient: sparsity coefficient", "«sparsityCoefficient * n / ($0 * count * count)»"
+    "gradient: sparsity coefficient", "«sparsity * n / ($0 * count * count)»"
 )
 
 norm = File(ERRORS, "Layer/NormLayer.swift", EXPERTS)
 norm.larger(
-    "gradient: layer norm, deviation", "weight: self.weight, mean: mean[row], rstd: «inverse[row]»"
+    "gradient: layer norm, deviation",
+    "weight: self.weight, mean: mean[row], rstd: «inverse[row]»",
 )
 norm.wrong(
-    "gradient: layer norm, mean", "weight: self.weight, mean: «mean[row]», rstd", "mean[row] + 0.01"
+    "gradient: layer norm, mean",
+    "weight: self.weight, mean: «mean[row]», rstd",
+    "mean[row] + 0.01",
 )
 norm.larger(
-    "gradient: rms norm, deviation", "x + offset, d, weight: self.weight, rstd: «inverse[row]»"
+    "gradient: rms norm, deviation",
+    "x + offset, d, weight: self.weight, rstd: «inverse[row]»",
 )
 norm.followed(
     "gradient: norm weight",
@@ -175,7 +213,9 @@ norm.followed(
     "enlarge(biasGradient, d)",
 )
 norm.wrong(
-    "gradient: norm input", "⟦⟧backend.addColumnSums(dy, times: normalised", "enlarge(dx, rows * d)"
+    "gradient: norm input",
+    "⟦⟧backend.addColumnSums(dy, times: normalised",
+    "enlarge(dx, rows * d)",
 )
 
 block = File(ERRORS, "Network/Block.swift", EXPERTS)
@@ -186,23 +226,39 @@ block.wrong(
     "backend.addScaled(dNext + range.lowerBound * d, by: 1.01, to: dh + "
     "range.lowerBound * d, range.count * d)",
 )
-block.wrong("gradient: residual missing", "guard «hasResidual» else { return }\n    let d", "false")
+block.wrong(
+    "gradient: residual missing",
+    "guard «hasResidual» else { return }\n    let d",
+    "false",
+)
 
 experts = File(ERRORS, "Experts/ExpertBank.swift", EXPERTS)
 DOWN = "down.addGradients(sorted, outputGradient: gradient, activations.hidden.base)"
 UP = "up.addGradients(groups, outputGradient: hiddenGradient, x)"
 GATE = "gate.addGradients(groups, outputGradient: gateGradient, x)"
-experts.followed("gradient: down", DOWN, "enlarge(down.weightGradient, count * width * hidden)")
 experts.followed(
-    "gradient: down bias", DOWN, "if let bias = down.biasGradient { enlarge(bias, count * width) }"
+    "gradient: down", DOWN, "enlarge(down.weightGradient, count * width * hidden)"
 )
-experts.followed("gradient: up", UP, "enlarge(up.weightGradient, count * width * hidden)")
 experts.followed(
-    "gradient: up bias", UP, "if let bias = up.biasGradient { enlarge(bias, count * hidden) }"
+    "gradient: down bias",
+    DOWN,
+    "if let bias = down.biasGradient { enlarge(bias, count * width) }",
 )
-experts.followed("gradient: gate", GATE, "enlarge(gate.weightGradient, count * width * hidden)")
 experts.followed(
-    "gradient: gate bias", GATE, "if let bias = gate.biasGradient { enlarge(bias, count * hidden) }"
+    "gradient: up", UP, "enlarge(up.weightGradient, count * width * hidden)"
+)
+experts.followed(
+    "gradient: up bias",
+    UP,
+    "if let bias = up.biasGradient { enlarge(bias, count * hidden) }",
+)
+experts.followed(
+    "gradient: gate", GATE, "enlarge(gate.weightGradient, count * width * hidden)"
+)
+experts.followed(
+    "gradient: gate bias",
+    GATE,
+    "if let bias = gate.biasGradient { enlarge(bias, count * hidden) }",
 )
 experts.followed(
     "gradient: through the activation",
@@ -221,11 +277,14 @@ experts.followed(
     "up.inputGradient(sorted, outputGradient: hiddenGradient, into: gradient)",
     "enlarge(gradient, sorted.rows * width)",
 )
-experts.followed("gradient: input of gate", GATE, "enlarge(gateGradient, sorted.rows * hidden)")
+experts.followed(
+    "gradient: input of gate", GATE, "enlarge(gateGradient, sorted.rows * hidden)"
+)
 
 layer = File(ERRORS, "Layer/RoutedLayer.swift", EXPERTS)
 layer.larger(
-    "gradient: of expert outputs", "gradient, by: «weights[row * n + Int(expertOfRow[index])]»"
+    "gradient: of expert outputs",
+    "gradient, by: «weights[row * n + Int(expertOfRow[index])]»",
 )
 layer.larger(
     "gradient: of gate weights",
@@ -249,7 +308,9 @@ layer.wrong(
 
 head = File(ERRORS, "Network/Head.swift", HEADS)
 WEIGHT = "projection.addGradients(groups, outputGradient: outputGradient, x)"
-head.followed("gradient: head", WEIGHT, "enlarge(projection.weightGradient, outputs * width)")
+head.followed(
+    "gradient: head", WEIGHT, "enlarge(projection.weightGradient, outputs * width)"
+)
 head.followed(
     "gradient: head bias",
     WEIGHT,
@@ -264,10 +325,14 @@ head.followed(
 first = File(ERRORS, "Network/InputLayer.swift", HEADS)
 WEIGHT = "projection.addGradients(groups, outputGradient: dh, x)"
 first.followed(
-    "gradient: input projection", WEIGHT, "enlarge(projection.weightGradient, inputs * width)"
+    "gradient: input projection",
+    WEIGHT,
+    "enlarge(projection.weightGradient, inputs * width)",
 )
 first.followed(
-    "gradient: input bias", WEIGHT, "if let bias = projection.biasGradient { enlarge(bias, width) }"
+    "gradient: input bias",
+    WEIGHT,
+    "if let bias = projection.biasGradient { enlarge(bias, width) }",
 )
 first.wrong(
     "gradient: x",

@@ -18,35 +18,45 @@ scores.wrong(
 )
 scores.wrong(
     "scores: entropy without temperature",
-    "Double(tempered) - Double(zRow[expert]) * «Double(inverse)»",
+    "n, inverseTemperature: «Double(inverse)»)",
     "1",
     "StatisticsTests|GradientTests/auxiliary",
 )
 
 cosine = File(ERRORS, "Router/Router+Cosine.swift", ROUTING)
 cosine.larger(
-    "scores: cosine, scale", "zRow[e] = «scale» * (zRow[e] / (inputNorm * weightNorms[e]))"
+    "scores: cosine, scale",
+    "zRow[e] = «scale» * (zRow[e] / (inputNorm * weightNorms[e]))",
 )
-cosine.wrong("scores: cosine, norm of x", "(zRow[e] / («inputNorm» * weightNorms[e]))", "1")
+cosine.wrong(
+    "scores: cosine, norm of x", "(zRow[e] / («inputNorm» * weightNorms[e]))", "1"
+)
 cosine.wrong(
     "scores: cosine, least norm",
     "«max(backend.dot(row, row, width).squareRoot(), leastNorm)»",
     "backend.dot(row, row, width).squareRoot()",
 )
 cosine.larger(
-    "scores: cosine, entropy of shares", "let share = «Double(sRow[e]) / sum»", "StatisticsTests"
+    "scores: cosine, entropy of shares",
+    "let share = «Double(sRow[e]) / sum»",
+    "StatisticsTests",
 )
 
 choice = File(ERRORS, "Router/Router+Selection.swift", ROUTING)
 choice.wrong("order: ties to the higher index", "(x == y && «a < b»)", "a > b")
 choice.wrong("order: smaller first", "return «x > y» ||", "x < y")
 choice.wrong(
-    "order: many experts, only one child", "if «child + 1 < end», precedes(order[child]", "false"
+    "order: many experts, only one child",
+    "if «child + 1 < end», precedes(order[child]",
+    "false",
 )
 choice.wrong("order: many experts, not sifted again", "⟦sift(0, end)⟧", "_ = end")
 choice.wrong("order: relu by score", "case .relu: «z»", "s")
 choice.wrong(
-    "order: without balancing bias", "default: «v»\n", "u", "RoutingTests|GradientTests/routers"
+    "order: without balancing bias",
+    "default: «v»\n",
+    "u",
+    "RoutingTests|GradientTests/routers",
 )
 choice.wrong("min_active ignored", "if «activeCount < least» {", "false")
 choice.wrong(
@@ -97,10 +107,16 @@ choice.wrong(
     "choice.activate { «Double(scores[$0]) > thresholds[$0]» }",
     "Double(scores[$0]) >= thresholds[$0]",
 )
-choice.wrong("relu: not strict", "choice.activate { «scores[$0] > 0» }", "scores[$0] >= 0")
-choice.wrong("top_k: one too many", "choice.activateBest(«settings.k»)", "min(settings.k + 1, n)")
 choice.wrong(
-    "top_p: cumulates v instead of s", "choice.activatePrefix(of: «clean», reaching: p)", "scores"
+    "relu: not strict", "choice.activate { «scores[$0] > 0» }", "scores[$0] >= 0"
+)
+choice.wrong(
+    "top_k: one too many", "choice.activateBest(«settings.k»)", "min(settings.k + 1, n)"
+)
+choice.wrong(
+    "top_p: cumulates v instead of s",
+    "choice.activatePrefix(of: «clean», reaching: p)",
+    "scores",
 )
 choice.wrong("top_p: p must be exceeded", "if «sum >= p» { break }", "sum > p")
 choice.larger("top_p: p", "sum += «Double(shares[expert])»")
@@ -109,10 +125,15 @@ choice.wrong(
     "«settings.targetActive != nil» ? control.map",
     "false",
 )
-choice.wrong("relu weight not zero when added", "active[e] != 0 && «z[e] > 0» ? z[e] : 0", "true")
-choice.larger("top_any: weights", "choice.activeCount > 0 ? «1 / Float(choice.activeCount)» : 0")
+choice.wrong(
+    "relu weight not zero when added", "active[e] != 0 && «z[e] > 0» ? z[e] : 0", "true"
+)
 choice.larger(
-    "raw weights", "case .raw:\n      for e in 0..<n { w[e] = active[e] != 0 ? «u[e]» : 0 }"
+    "top_any: weights", "choice.activeCount > 0 ? «1 / Float(choice.activeCount)» : 0"
+)
+choice.larger(
+    "raw weights",
+    "case .raw:\n      for e in 0..<n { w[e] = active[e] != 0 ? «u[e]» : 0 }",
 )
 choice.wrong(
     "raw weights of v",
@@ -120,13 +141,20 @@ choice.wrong(
     "v + offset",
     "RoutingTests|GradientTests/routers",
 )
-choice.wrong("normalized weights not clamped", "let inverse = 1 / «max(sum, leastScoreSum)»", "sum")
+choice.wrong(
+    "normalized weights not clamped",
+    "let inverse = 1 / «max(sum, leastScoreSum)»",
+    "sum",
+)
 choice.larger("normalized weights", "w[e] = active[e] != 0 ? «u[e] * inverse» : 0")
 choice.larger("softmax weights", "active[e] != 0 ? expf(«u[e] - largest») : 0")
 
 noise = "NoiseTests|GradientTests/routerSettings|ThresholdTests"
 choice.wrong(
-    "noise: not applied", "pass.hasNoise = «training != nil && settings.noise > 0»", "false", noise
+    "noise: not applied",
+    "pass.hasNoise = «training != nil && settings.noise > 0»",
+    "false",
+    noise,
 )
 choice.wrong("noise: same for all rows", "noise.fill(row: «row», experts", "0", noise)
 choice.wrong("noise: same for all steps", "step: «UInt64(training.step)»", "0", noise)
@@ -134,7 +162,10 @@ choice.wrong("noise: same for all layers", "step), layer: «layer»)", "0", nois
 choice.wrong("noise: same for all seeds", "seed: «training.seed», step", "0", noise)
 choice.larger("noise: deviation", "let deviation = Float(«settings.noise»)", noise)
 choice.wrong(
-    "noise: replaces the score", "uRow[expert] = «s[row * n + expert]» + deviation", "0", noise
+    "noise: replaces the score",
+    "uRow[expert] = «s[row * n + expert]» + deviation",
+    "0",
+    noise,
 )
 choice.larger(
     "selection scores: balancing bias",
@@ -144,20 +175,29 @@ choice.larger(
 
 generator = File(ERRORS, "Random/RoutingNoise.swift", noise + "|RandomTests")
 generator.wrong(
-    "noise: same for every four experts", "block(UInt32(truncatingIfNeeded: «expert / 4»)", "0"
+    "noise: same for every four experts",
+    "block(UInt32(truncatingIfNeeded: «expert / 4»)",
+    "0",
 )
 generator.wrong(
-    "noise: of the starting values", "Philox(key: «~seed»)", "seed", "RandomTests|NoiseTests"
+    "noise: of the starting values",
+    "Philox(key: «~seed»)",
+    "seed",
+    "RandomTests|NoiseTests",
 )
 
 thresholds = File(ERRORS, "Router/Router+Thresholds.swift", THRESHOLDS)
-thresholds.larger("top_any: threshold", "1 / (1 + exp(«-settings.scale * Double(gates?[e] ?? 0)»))")
+thresholds.larger(
+    "top_any: threshold", "1 / (1 + exp(«-settings.scale * Double(gates?[e] ?? 0)»))"
+)
 thresholds.wrong(
     "threshold: stored one of the first expert for all",
     "[«settings.kind == .threshold ? 0 : e»]",
     "0",
 )
-thresholds.wrong("threshold: stored one in training too", "guard «training» else {", "false")
+thresholds.wrong(
+    "threshold: stored one in training too", "guard «training» else {", "false"
+)
 thresholds.wrong(
     "threshold: training selects by clean scores",
     "batchQuantiles(\n        «selectionScores(pass)», rows",
@@ -165,7 +205,8 @@ thresholds.wrong(
     THRESHOLDS + "|GradientTests",
 )
 thresholds.larger(
-    "threshold: position", "let q = 1 - («settings.targetActive ?? Double(n)») / Double(n)"
+    "threshold: position",
+    "let q = 1 - («settings.targetActive ?? Double(n)») / Double(n)",
 )
 thresholds.wrong(
     "threshold: one per layer for expert_threshold",
@@ -173,14 +214,18 @@ thresholds.wrong(
     "false",
 )
 thresholds.wrong(
-    "threshold: of the first row only", "quantile(v, «rows * n», q, scratch: scratch)", "n"
+    "threshold: of the first row only",
+    "quantile(v, «rows * n», q, scratch: scratch)",
+    "n",
 )
 thresholds.wrong(
     "threshold: one row missing",
     "quantile(column, «rows», q, scratch: scratch + e * rows)",
     "max(1, rows - 1)",
 )
-thresholds.wrong("stored threshold: of the noisy scores", "guard «pass.hasNoise» else {", "false")
+thresholds.wrong(
+    "stored threshold: of the noisy scores", "guard «pass.hasNoise» else {", "false"
+)
 thresholds.wrong(
     "stored threshold: with noise without balancing bias",
     "guard «pass.hasBias», let bias else {",
@@ -191,14 +236,22 @@ thresholds.wrong(
     "for e in 0..<experts { v[row * experts + e] = «u[row * experts + e]» + bias[e] }",
     "s[row * experts + e]",
 )
-thresholds.larger("stored threshold: clean balancing bias", "= s[row * experts + e] + «bias[e]» }")
-thresholds.wrong(
-    "stored threshold: first is no copy", "«control[2] == 0»\n        ? Float(clean[e])", "false"
+thresholds.larger(
+    "stored threshold: clean balancing bias", "= s[row * experts + e] + «bias[e]» }"
 )
 thresholds.wrong(
-    "stored threshold: always a copy", "«control[2] == 0»\n        ? Float(clean[e])", "true"
+    "stored threshold: first is no copy",
+    "«control[2] == 0»\n        ? Float(clean[e])",
+    "false",
 )
-thresholds.larger("stored threshold: momentum", "Float(«settings.momentum» * Double(stored[e])")
+thresholds.wrong(
+    "stored threshold: always a copy",
+    "«control[2] == 0»\n        ? Float(clean[e])",
+    "true",
+)
+thresholds.larger(
+    "stored threshold: momentum", "Float(«settings.momentum» * Double(stored[e])"
+)
 thresholds.wrong(
     "stored threshold: only the first expert's",
     "let count = settings.kind == .threshold ? 1 : «experts»",
@@ -212,35 +265,47 @@ thresholds.wrong(
 
 control = File(ERRORS, "Router/Router+Thresholds.swift", CONTROLLERS)
 control.wrong(
-    "controllers: only the last forward's rows", "⟦rowsSinceStep += rows⟧", "rowsSinceStep = rows"
+    "controllers: only the last forward's rows",
+    "⟦rowsSinceStep += rows⟧",
+    "rowsSinceStep = rows",
 )
 control.wrong(
     "controllers: only the last forward's pairs",
     "{ ⟦expertRowsSinceStep[e] += Int(offsets[e + 1] - offsets[e])⟧ }",
     "expertRowsSinceStep[e] = Int(offsets[e + 1] - offsets[e])",
 )
-control.wrong("controllers: rows not forgotten", "⟦rowsSinceStep = 0⟧\n    for e", "_ = 0")
+control.wrong(
+    "controllers: rows not forgotten", "⟦rowsSinceStep = 0⟧\n    for e", "_ = 0"
+)
 control.wrong(
     "controllers: pairs not forgotten",
     "for e in 0..<experts { ⟦expertRowsSinceStep[e] = 0⟧ }",
     "_ = e",
 )
 control.wrong(
-    "relu controller: wrong way", "«pairs > target * rows» ? Float", "pairs < target * rows"
+    "relu controller: wrong way",
+    "«pairs > target * rows» ? Double",
+    "pairs < target * rows",
 )
-control.larger("relu controller: up", "Float(«Double(control[0]) * 1.2»)")
-control.larger("relu controller: down", "Float(«Double(control[0]) / 1.2»)")
+control.larger("relu controller: up", "? «Double(control[0]) * 1.2» :")
+control.larger("relu controller: down", ": «Double(control[0]) / 1.2»\n")
 control.wrong(
     "relu controller: steps not counted",
-    "Float(Double(control[0]) / 1.2)\n        ⟦control[2] += 1⟧",
+    "leastSparsity), mostSparsity))\n        ⟦control[2] += 1⟧",
     "_ = 0",
 )
-control.larger("top_p controller: error", "let error = «(target - pairs / rows) / Double(experts)»")
+control.larger(
+    "top_p controller: error", "let error = «(target - pairs / rows) / Double(experts)»"
+)
 control.wrong("top_p controller: previous error", "(error - «Double(control[1])»)", "0")
 control.larger("top_p controller: change of error", "«0.1» * (error -")
 control.larger("top_p controller: share of error", "+ «0.05» * error")
-control.wrong("top_p controller: not clamped", "control[0] = Float(«min(max(p, 0), 1)»)", "p")
-control.wrong("top_p controller: error not stored", "⟦control[1] = Float(error)⟧", "_ = error")
+control.wrong(
+    "top_p controller: not clamped", "control[0] = Float(«min(max(p, 0), 1)»)", "p"
+)
+control.wrong(
+    "top_p controller: error not stored", "⟦control[1] = Float(error)⟧", "_ = error"
+)
 control.wrong(
     "top_p controller: steps not counted",
     "control[1] = Float(error)\n        ⟦control[2] += 1⟧",
@@ -248,30 +313,44 @@ control.wrong(
 )
 control.wrong("balancing: not done", "if let bias { ⟦balance(bias)⟧ }", "_ = bias")
 control.wrong("balancing: wrong way", "lack > 0 ? 1 : lack < 0 ? «-1» : 0", "1")
-control.wrong("balancing: by the lack, not its sign", "settings.balanceRate * «sign»)", "lack")
-control.wrong("balancing: a met load still moves", "lack > 0 ? 1 : lack < 0 ? -1 : «0»", "1")
+control.wrong(
+    "balancing: by the lack, not its sign", "settings.balanceRate * «sign»)", "lack"
+)
+control.wrong(
+    "balancing: a met load still moves", "lack > 0 ? 1 : lack < 0 ? -1 : «0»", "1"
+)
 control.wrong("balancing: not centred", "let shift = «sum / Double(experts)»", "0.0")
 control.wrong(
     "new network: no coefficient of sparsity",
     "case .relu: ⟦control[0] = Float(losses.sparsity)⟧",
     "_ = 0",
 )
-control.wrong("new network: no p", "case .topP: ⟦control[0] = Float(settings.p)⟧", "_ = 0")
+control.wrong(
+    "new network: no p", "case .topP: ⟦control[0] = Float(settings.p)⟧", "_ = 0"
+)
 
 calibration = File(ERRORS, "Router/Router+Calibration.swift", "CalibrationTests")
 calibration.wrong(
-    "calibration: without balancing bias", "s[row * experts + e] + «(router.bias?[e] ?? 0)»", "0"
+    "calibration: without balancing bias",
+    "s[row * experts + e] + «(router.bias?[e] ?? 0)»",
+    "0",
 )
 calibration.wrong(
-    "calibration: does not count as an update", "⟦control[2] = max(control[2], 1)⟧", "_ = 0"
+    "calibration: does not count as an update",
+    "⟦control[2] = max(control[2], 1)⟧",
+    "_ = 0",
 )
 calibration.wrong(
     "calibration: below the target",
     "if low > 0, «targetActive - meanActive(low - 1) < meanActive(low) - targetActive» {",
     "true",
 )
-calibration.wrong("calibration: never the nearer below", "⟦low -= 1⟧ }\n    place(low)", "_ = 0")
-calibration.wrong("calibration: last search left in place", "⟦place(low)⟧\n    guard", "_ = 0")
+calibration.wrong(
+    "calibration: never the nearer below", "⟦low -= 1⟧ }\n    place(low)", "_ = 0"
+)
+calibration.wrong(
+    "calibration: last search left in place", "⟦place(low)⟧\n    guard", "_ = 0"
+)
 calibration.wrong(
     "calibration: within no limits",
     "pairs += «min(max(active, settings.minActive), settings.maxActive)»",
@@ -283,7 +362,9 @@ calibration.wrong(
     "0",
 )
 calibration.wrong(
-    "calibration: only the first expert's", "let count = settings.kind == .threshold ? 1 : «n»", "1"
+    "calibration: only the first expert's",
+    "let count = settings.kind == .threshold ? 1 : «n»",
+    "1",
 )
 calibration.wrong(
     "calibration: first chunk for all",

@@ -323,9 +323,7 @@ class Network:
             self._reset_statistics()
         return results
 
-    def _layer_statistics(
-        self, layer: int, variance: dict[str, float] | None
-    ) -> RoutingStatistics:
+    def _layer_statistics(self, layer: int, variance: dict[str, float] | None) -> RoutingStatistics:
         count = self._experts[layer]
         histogram = np.zeros(count + 1, np.int64)
         rows = np.zeros(count, np.int64)
