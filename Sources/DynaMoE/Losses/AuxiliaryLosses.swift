@@ -5,7 +5,7 @@ import DynaMoEKernels
 ///     balance   N · Σ_e f_e P_e,  P_e = mean over rows of s_e    Fedus et al., arXiv 2101.03961, eq. 4
 ///     z         mean over rows of (logsumexp z)²                 Zoph et al., arXiv 2202.08906, eq. 5
 ///     entropy   mean over rows of -Σ_e s_e log s_e
-///     sparsity  N / (target_active · T²) · Σ_e n_e · Σ_t w_te    after Wang et al., arXiv 2412.14711, §3.2
+///     sparsity  N / (target_active · T²) · Σ_e n_e · Σ_t w_te    after Wang et al., arXiv 2412.14711
 struct AuxiliaryLosses {
   var balance = 0.0
   var z = 0.0
