@@ -179,7 +179,7 @@ counters.wrong(
 counters.wrong(
     "statistics: evaluation's co-activation",
     "⟦together[a * experts + b] += other.together[a * experts + b]⟧",
-    "_ = index",
+    "_ = a",
 )
 counters.wrong(
     "statistics: reset, limited rows",
