@@ -279,7 +279,7 @@ def draw_entropy(axes: Any, shown: list[Shown]) -> None:
     axes.set_ylabel("mean K, experts used by a row")
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_title(f"Mean K by entropy, {BINS} bins with equally many rows")
+    axes.set_title(f"Mean K by entropy, {BINS} equal bins of rows", fontsize=10)
     axes.legend(loc="upper left", fontsize=8, borderaxespad=0.2)
 
 

@@ -148,8 +148,6 @@ import Testing
       task: .classification, inputs: 1, outputs: 2, width: 1,
       experts: .list([Int](repeating: 1, count: layers)),
       routers: [RouterConfiguration](repeating: .threshold(targetActive: 1), count: layers))
-    let start = ContinuousClock.now
     try configuration.validate()
-    #expect(ContinuousClock.now - start < .seconds(20))
   }
 }
