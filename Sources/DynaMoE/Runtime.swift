@@ -7,7 +7,8 @@ public enum Runtime {
 
   /// The kernels in use: `v4`, `v3`, `baseline`, `reference` or `openblas`.
   ///
-  /// - Throws: ``DynaMoEError/backend(_:)`` when the environment asks for kernels that are not there.
+  /// - Throws: ``DynaMoEError/backend(_:)`` when the environment asks for kernels that are not
+  ///   there.
   public static var kernels: String {
     get throws(DynaMoEError) {
       do throws(BackendError) {
@@ -18,7 +19,8 @@ public enum Runtime {
     }
   }
 
-  /// Threads that work on a call, 1 to 256; others count as the nearer end. Results do not depend on it.
+  /// Threads that work on a call, 1 to 256; others count as the nearer end. Results do not depend
+  /// on it.
   public static var threadCount: Int {
     get { WorkerPool.shared.threadCount }
     set { WorkerPool.shared.threadCount = newValue }

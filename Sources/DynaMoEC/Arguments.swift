@@ -2,7 +2,8 @@ import CDynaMoE
 import DynaMoE
 import Glibc
 
-/// The most layers that a caller can ask for: far above any network, far below where a list of counts hurts.
+/// The most layers that a caller can ask for: far above any network, far below where a list of
+/// counts hurts.
 let maximumLayers = 65_536
 
 /// The largest JSON text read, in bytes.
@@ -25,7 +26,8 @@ func array<Element: BitwiseCopyable>(
     start: base.assumingMemoryBound(to: Element.self), count: count)
 }
 
-/// The array `name` [`shape`] which the caller lends for reading; its length must be the product of the shape.
+/// The array `name` [`shape`] which the caller lends for reading; its length must be the product of
+/// the shape.
 func array<Element: BitwiseCopyable>(
   _ name: String, _ pointer: UnsafePointer<Element>?, _ countName: String, _ count: Int,
   shape: Shape
@@ -38,7 +40,8 @@ func array<Element: BitwiseCopyable>(
   return try array(name, pointer, countName, count)
 }
 
-/// The array `name` [`shape`] which the caller lends for writing; it may be longer than the product of the shape.
+/// The array `name` [`shape`] which the caller lends for writing; it may be longer than the product
+/// of the shape.
 func output<Element: BitwiseCopyable>(
   _ name: String, _ pointer: UnsafeMutablePointer<Element>?, _ countName: String,
   _ count: Int, shape: Shape

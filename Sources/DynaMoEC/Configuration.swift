@@ -1,7 +1,8 @@
 import CDynaMoE
 import DynaMoE
 
-/// The engine's form of the C struct. Structure is checked here, the settings themselves by the engine.
+/// The engine's form of the C struct. Structure is checked here, the settings themselves by the
+/// engine.
 func modelConfiguration(
   _ pointer: UnsafePointer<dynamoe_model_config>?
 ) throws(DynaMoEError) -> ModelConfiguration {

@@ -1,7 +1,8 @@
 import CDynaMoE
 import DynaMoE
 
-// The defaults that the header prints beside each field. What must be filled in starts as a value that is refused.
+// The defaults that the header prints beside each field. What must be filled in starts as a value
+// that is refused.
 
 @_cdecl("dynamoe_router_config_init")
 public func routerConfigurationInitialize(

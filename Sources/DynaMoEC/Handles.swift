@@ -47,9 +47,11 @@ final class HandleEntry {
   }
 }
 
-/// The number in the shape of a pointer: `0xD5 | kind (8) | generation (28) | slot (20)`, high to low.
+/// The number in the shape of a pointer: `0xD5 | kind (8) | generation (28) | slot (20)`, high to
+/// low.
 ///
-/// The first byte makes it an address that no user process can have, so that a real pointer is never taken for a handle.
+/// The first byte makes it an address that no user process can have, so that a real pointer is
+/// never taken for a handle.
 struct HandleNumber {
   static let slotLimit = 1 << 20
   static let generationLimit: UInt64 = 1 << 28
@@ -108,7 +110,8 @@ enum HandleRefusal {
   }
 }
 
-/// All live handles of the process. Every access is under one lock, which is held for a few instructions.
+/// All live handles of the process. Every access is under one lock, which is held for a few
+/// instructions.
 enum HandleTable {
   enum Entrance {
     case entered(HandleEntry)

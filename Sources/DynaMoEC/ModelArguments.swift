@@ -96,7 +96,8 @@ func tokens(
 
 // MARK: - Targets
 
-/// What the task trains on. `rows` nil: those of the latest training forward, which the engine knows.
+/// What the task trains on. `rows` nil: those of the latest training forward, which the engine
+/// knows.
 func engineTargets(
   _ model: Model, _ pointer: UnsafePointer<dynamoe_targets>?, rows: Int?
 ) throws(DynaMoEError) -> Targets {

@@ -148,7 +148,8 @@ private func auxiliaryLosses<Network: Exported>(
 
 // MARK: - Gradients
 
-/// input_gradient of a backward pass, or nil when the caller does not want it. The engine knows how many rows it must hold.
+/// input_gradient of a backward pass, or nil when the caller does not want it. The engine knows how
+/// many rows it must hold.
 func inputGradientOutput(
   _ inputGradient: UnsafeMutablePointer<Float>?, _ count: Int
 ) throws(DynaMoEError) -> UnsafeMutableBufferPointer<Float>? {

@@ -1,7 +1,7 @@
 import CDynaMoE
 
-// `@_cdecl` accepts a signature that has drifted from the header. Here drift does not compile: each function must be of the type of
-// the function that the header declares.
+// `@_cdecl` accepts a signature that has drifted from the header. Here drift does not compile: each
+// function must be of the type of the function that the header declares.
 
 private func same<Function>(_: Function.Type, _: Function.Type) {}
 

@@ -21,10 +21,12 @@ extension dynamoe_evaluation: SizedStruct { static var firstSize: Int { 48 } }
 extension dynamoe_routing_statistics: SizedStruct { static var firstSize: Int { 80 } }
 extension dynamoe_tensor: SizedStruct { static var firstSize: Int { 72 } }
 
-/// Above every size that a later header may have: larger ones are memory that was never initialised.
+/// Above every size that a later header may have: larger ones are memory that was never
+/// initialised.
 private let largestSize = 4096
 
-/// Sizes accepted from a caller: from the first version on; of what is larger than known here the known part is used.
+/// Sizes accepted from a caller: from the first version on; of what is larger than known here the
+/// known part is used.
 private func check(
   _ name: @autoclosure () -> String, _ size: Int, firstSize: Int
 ) throws(DynaMoEError) {

@@ -1,4 +1,4 @@
-import Glibc
+import Foundation
 import Testing
 
 @testable import DynaMoE
@@ -8,7 +8,7 @@ private final class TemporaryFolder {
   let path: String
 
   init() throws {
-    var template = Array("/tmp/dynamoe-tests-XXXXXX".utf8CString)
+    var template = Array((NSTemporaryDirectory() + "dynamoe-tests-XXXXXX").utf8CString)
     path = try #require(mkdtemp(&template).map { String(cString: $0) })
   }
 

@@ -280,3 +280,16 @@ def test_token_model():
         model.train_batch(ids, targets.reshape(-1))
     with pytest.raises(ValueError, match="x"):
         model.predict(np.array([3, 11]))
+
+
+def test_forward_into_memory_that_the_rows_share(model):
+    """Rows beyond one chunk are read after the first results were written."""
+    count = 9000
+    whole = np.random.default_rng(0).normal(size=(count, INPUTS)).astype(np.float32)
+    expected = model.forward(whole)
+    memory = np.concatenate([np.zeros(count * OUTPUTS, np.float32), whole.reshape(-1)])
+    start = count * OUTPUTS - 2 * OUTPUTS
+    out = memory[start : start + count * OUTPUTS].reshape(count, OUTPUTS)
+    x = memory[count * OUTPUTS :].reshape(count, INPUTS)
+    shared = model.forward(x, out=out)
+    assert shared is out and np.array_equal(shared, expected)

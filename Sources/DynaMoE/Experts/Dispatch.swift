@@ -2,8 +2,9 @@ import DynaMoEKernels
 
 /// The (row, expert) pairs of one forward, sorted by expert and within an expert by row.
 ///
-/// Counting sort of the mask: `offsets [N + 1]` bound each expert's pairs, `rowOfPair [P]` gathers rows, and
-/// `pairs(of row)` lists a row's pairs in the order of their experts, which fixes the order of every sum.
+/// Counting sort of the mask: `offsets [N + 1]` bound each expert's pairs, `rowOfPair [P]` gathers
+/// rows, and `pairs(of row)` lists a row's pairs in the order of their experts, which fixes the
+/// order of every sum.
 struct Dispatch: ~Copyable {
   private(set) var rows = 0
   private(set) var experts = 0
@@ -103,9 +104,9 @@ struct Dispatch: ~Copyable {
 }
 
 extension Buffer where Element == Float {
-  /// Room for the activations of `pairs` pairs of `stride` elements. Pairs vary from batch to batch at equal rows, so up to one
-  /// gibibyte the room is for the most pairs these rows can have (untouched pages cost no memory), beyond that a quarter more than
-  /// needed.
+  /// Room for the activations of `pairs` pairs of `stride` elements. Pairs vary from batch to batch
+  /// at equal rows, so up to one gibibyte the room is for the most pairs these rows can have
+  /// (untouched pages cost no memory), beyond that a quarter more than needed.
   mutating func reservePairs(
     _ pairs: Int, most: Int, stride: Int
   ) throws(AllocationError) {

@@ -20,9 +20,11 @@ struct ExpertScratch: ~Copyable {
   var gate = Buffer<Float>()
 }
 
-/// The experts of a layer, routed or shared: `E(x) = down(act(up(x)))`, or gated `down(act(gate(x)) ⊙ up(x))`.
+/// The experts of a layer, routed or shared: `E(x) = down(act(up(x)))`, or gated `down(act(gate(x))
+/// ⊙ up(x))`.
 ///
-/// Shapes: up and gate `[N, H, D]`, down `[N, D, H]`; P pairs sorted by expert. Work is proportional to P.
+/// Shapes: up and gate `[N, H, D]`, down `[N, D, H]`; P pairs sorted by expert. Work is
+/// proportional to P.
 final class ExpertBank {
   let count: Int
   let width: Int
@@ -94,7 +96,8 @@ final class ExpertBank {
     if gate != nil { try scratch.gate.reservePairs(pairs, most: mostPairs, stride: hidden) }
   }
 
-  /// Reads dL/dE(x) in `scratch.pairs`, adds to the gradients of the weights, and leaves dL/dx of every pair there.
+  /// Reads dL/dE(x) in `scratch.pairs`, adds to the gradients of the weights, and leaves dL/dx of
+  /// every pair there.
   func backward(
     _ x: UnsafePointer<Float>, groups: RowGroups, _ activations: borrowing ExpertActivations,
     scratch: borrowing ExpertScratch

@@ -54,7 +54,8 @@ final class NormLayer {
     }
   }
 
-  /// From dL/dy: adds to the gradients of weight and bias, writes dL/dx, which may not be dL/dy. `normalised [T, D]` is scratch.
+  /// From dL/dy: adds to the gradients of weight and bias, writes dL/dx, which may not be dL/dy.
+  /// `normalised [T, D]` is scratch.
   func backward(
     _ x: UnsafePointer<Float>, rows: Int, outputGradient dy: UnsafePointer<Float>,
     _ pass: borrowing NormPass, normalised: UnsafeMutablePointer<Float>,
@@ -81,5 +82,17 @@ final class NormLayer {
     if let biasGradient {
       backend.addColumnSums(dy, times: nil, rows: rows, columns: d, to: biasGradient)
     }
+  }
+}
+
+extension Optional where Wrapped == NormLayer {
+  /// norm(x) in `y`, or x itself when there is no norm.
+  func normalise(
+    _ x: UnsafePointer<Float>, rows: Int, into y: UnsafeMutablePointer<Float>,
+    _ pass: inout NormPass
+  ) throws(AllocationError) -> UnsafePointer<Float> {
+    guard let self else { return x }
+    try self.forward(x, rows: rows, into: y, &pass)
+    return UnsafePointer(y)
   }
 }

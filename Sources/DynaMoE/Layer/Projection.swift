@@ -1,6 +1,7 @@
 import DynaMoEKernels
 
-/// A linear map, or one per group of rows: y = x · Wᵀ + bias with W `[count, outputs, inputs]`, and its gradients.
+/// A linear map, or one per group of rows: y = x · Wᵀ + bias with W `[count, outputs, inputs]`, and
+/// its gradients.
 struct Projection {
   let backend: Backend
   let matrices: MatrixGroup

@@ -34,7 +34,8 @@ final class RoutedLayer {
   var counters: RoutingCounters
   /// Of an evaluation that may still fail.
   var pendingCounters: RoutingCounters
-  /// Of the rows that the layer reads, when the participation is measured: since the last reset, and of a forward that may still fail.
+  /// Of the rows that the layer reads, when the participation is measured: since the last reset,
+  /// and of a forward that may still fail.
   var inputMoments: InputMoments?
   var pendingInputMoments: InputMoments?
   private let backend: Backend
@@ -205,7 +206,8 @@ final class RoutedLayer {
     }
   }
 
-  /// Adds dL/dx of the pairs to that of the router, in the order of the experts, then of the shared.
+  /// Adds dL/dx of the pairs to that of the router, in the order of the experts, then of the
+  /// shared.
   private func gather(
     rows: Int, _ pass: LayerPass, _ scratch: LayerScratch, into dx: UnsafeMutablePointer<Float>
   ) {
@@ -237,6 +239,19 @@ final class RoutedLayer {
     router.countForControl(expertOffsets: pass.dispatch.offsets, rows: rows)
     counters.add(pass.dispatch, pass.routing, weights: record.weights)
     commitInputMoments()
+  }
+
+  /// Refuses a forward whose scores are not numbers, which its output need not show.
+  func checkFinite(_ pass: LayerPass) throws(DynaMoEError) {
+    guard pass.routing.isFinite else {
+      throw .failed(
+        "the router's logits in layer \(index) are not finite: parameters or input have grown too large; nothing was changed"
+      )
+    }
+  }
+
+  func countEvaluation(_ pass: LayerPass, weights: UnsafePointer<Float>) {
+    pendingCounters.add(pass.dispatch, pass.routing, weights: weights)
   }
 
   /// Forgets what an evaluation that failed has gathered.

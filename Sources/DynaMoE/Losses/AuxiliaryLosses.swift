@@ -1,6 +1,7 @@
 import DynaMoEKernels
 
-/// The auxiliary losses of one layer, unscaled. T rows, N experts, n_e rows of expert e, f_e = n_e / Σn.
+/// The auxiliary losses of one layer, unscaled. T rows, N experts, n_e rows of expert e, f_e = n_e
+/// / Σn.
 ///
 ///     balance   N · Σ_e f_e P_e,  P_e = mean over rows of s_e    Fedus et al., arXiv 2101.03961, eq. 4
 ///     z         mean over rows of (logsumexp z)²                 Zoph et al., arXiv 2202.08906, eq. 5

@@ -1,10 +1,5 @@
-#if canImport(Glibc)
-  import Glibc
-#else
-  import Musl
-#endif
-
-/// R² of a regression as its rows come in: of each output 1 - Σ(y - ŷ)²/Σ(y - ȳ)², averaged over outputs.
+/// R² of a regression as its rows come in: of each output 1 - Σ(y - ŷ)²/Σ(y - ȳ)², averaged over
+/// outputs.
 struct ExplainedVariance {
   private let rows: Int
   private let outputs: Int
@@ -51,6 +46,3 @@ struct ExplainedVariance {
     return sum / Double(outputs)
   }
 }
-
-/// eˣ in f64.
-func exponential(_ x: Double) -> Double { exp(x) }

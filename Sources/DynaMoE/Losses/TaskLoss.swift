@@ -12,7 +12,8 @@ struct RowLoss: BitwiseCopyable {
   var isHit: Bool
 }
 
-/// The loss of a batch as its slices of rows come in: mean softmax cross-entropy of counted rows, or mean squared error.
+/// The loss of a batch as its slices of rows come in: mean softmax cross-entropy of counted rows,
+/// or mean squared error.
 ///
 /// With sample weights w the mean is Σwℓ/Σw. Rows are summed in order, in f64.
 struct TaskLoss {
@@ -63,8 +64,8 @@ struct TaskLoss {
     classes == nil ? nil : countedRows > 0 ? Double(hits) / Double(countedRows) : 0
   }
 
-  /// Adds rows `first ..< first + count` with their logits [count, C]; dL/dlogits goes to `gradient`, which may be the
-  /// logits themselves. `rowLoss [count]` is scratch.
+  /// Adds rows `first ..< first + count` with their logits [count, C]; dL/dlogits goes to
+  /// `gradient`, which may be the logits themselves. `rowLoss [count]` is scratch.
   mutating func add(
     _ logits: UnsafePointer<Float>, first: Int, count: Int,
     gradient: UnsafeMutablePointer<Float>, rowLoss: UnsafeMutablePointer<RowLoss>, backend: Backend
@@ -107,7 +108,8 @@ struct TaskLoss {
     return RowLoss(value: loss, isHit: isHit)
   }
 
-  /// -log p of the target, from the others when it has most of the probability: single precision holds those better.
+  /// -log p of the target, from the others when it has most of the probability: single precision
+  /// holds those better.
   private func crossEntropy(
     _ p: UnsafePointer<Float>, _ target: Int, fallback: Double
   ) -> Double {

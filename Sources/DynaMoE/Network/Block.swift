@@ -52,37 +52,26 @@ final class Block {
     rows: Int, training: TrainingMoment, into next: UnsafeMutablePointer<Float>, _ pass: BlockPass
   ) throws(AllocationError) {
     let h = pass.input.base
-    if let norm {
-      try pass.normalised.reserve(rows * width)
-      try norm.forward(h, rows: rows, into: pass.normalised.base, &pass.norm)
-    }
+    if norm != nil { try pass.normalised.reserve(rows * width) }
+    let x = try norm.normalise(h, rows: rows, into: pass.normalised.base, &pass.norm)
     try pass.record.reserve(rows: rows)
     try layer.forward(
-      layerInput(pass), rows: rows, training: training, base: hasResidual ? h : nil, into: next,
+      x, rows: rows, training: training, base: hasResidual ? h : nil, into: next,
       pass.layer, active: pass.record.active, weights: pass.record.weights)
   }
 
-  /// The layer's own rows, of h that is overwritten with the result. `normalised [T, D]` is scratch.
+  /// The layer's own rows, of h that is overwritten with the result. `normalised [T, D]` is
+  /// scratch.
   func evaluate(
     _ h: UnsafeMutablePointer<Float>, rows: Int, normalised: UnsafeMutablePointer<Float>,
     norm normPass: inout NormPass, _ pass: LayerPass, active: UnsafeMutablePointer<UInt8>,
     weights: UnsafeMutablePointer<Float>
   ) throws(AllocationError) {
-    let x = try normalise(h, rows: rows, into: normalised, &normPass)
+    let x = try norm.normalise(h, rows: rows, into: normalised, &normPass)
     // The layer has read x before it writes to h.
     try layer.forward(
       x, rows: rows, training: nil, base: hasResidual ? UnsafePointer(h) : nil, into: h, pass,
       active: active, weights: weights)
-  }
-
-  /// What the layer reads: norm(h) in `normalised`, or h itself.
-  func normalise(
-    _ h: UnsafePointer<Float>, rows: Int, into normalised: UnsafeMutablePointer<Float>,
-    _ pass: inout NormPass
-  ) throws(AllocationError) -> UnsafePointer<Float> {
-    guard let norm else { return h }
-    try norm.forward(h, rows: rows, into: normalised, &pass)
-    return UnsafePointer(normalised)
   }
 
   func reserve(_ scratch: BlockScratch, rows: Int, _ pass: BlockPass) throws(AllocationError) {

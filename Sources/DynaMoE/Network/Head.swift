@@ -6,7 +6,7 @@ import DynaMoEKernels
 final class Head {
   let outputs: Int
   private let width: Int
-  private let norm: NormLayer?
+  let norm: NormLayer?
   private let projection: Projection
   private let backend: Backend
 
@@ -30,16 +30,6 @@ final class Head {
   /// Rows of the largest slice of a batch.
   func largestSlice(_ rows: Int) -> Int { min(rows, sliceRows) }
 
-  /// norm(h) in `normalised`, or h itself when there is no norm.
-  func normalise(
-    _ h: UnsafePointer<Float>, rows: Int, into normalised: UnsafeMutablePointer<Float>,
-    _ pass: inout NormPass
-  ) throws(AllocationError) -> UnsafePointer<Float> {
-    guard let norm else { return h }
-    try norm.forward(h, rows: rows, into: normalised, &pass)
-    return UnsafePointer(normalised)
-  }
-
   /// logits [T, C] of normalised rows; throws when one is not finite.
   func forward(
     _ x: UnsafePointer<Float>, rows: Int, into logits: UnsafeMutablePointer<Float>
@@ -60,17 +50,5 @@ final class Head {
       projection.addGradients(groups, outputGradient: outputGradient, x)
       projection.inputGradient(groups, outputGradient: outputGradient, into: dx)
     }
-  }
-
-  var hasNorm: Bool { norm != nil }
-
-  /// From dL/dnorm(h) to dL/dh, when there is a norm.
-  func backwardNorm(
-    _ h: UnsafePointer<Float>, rows: Int, outputGradient: UnsafePointer<Float>,
-    _ pass: borrowing NormPass, normalised: UnsafeMutablePointer<Float>,
-    into dh: UnsafeMutablePointer<Float>
-  ) {
-    norm?.backward(
-      h, rows: rows, outputGradient: outputGradient, pass, normalised: normalised, into: dh)
   }
 }

@@ -1,6 +1,7 @@
 import DynaMoEKernels
 
-/// The weight matrices that have packed copies, by parameter name, so that a changed parameter is packed again.
+/// The weight matrices that have packed copies, by parameter name, so that a changed parameter is
+/// packed again.
 final class MatrixRegistry {
   let backend: Backend
   private var matrices: [String: MatrixGroup] = [:]

@@ -1,10 +1,12 @@
 import DynaMoEKernels
 
-/// A single layer to drive by hand: y = Σ w·E(x) over the active experts, plus the shared ones. No norm, no residual.
+/// A single layer to drive by hand: y = Σ w·E(x) over the active experts, plus the shared ones. No
+/// norm, no residual.
 ///
 ///     let layer = try MoELayer(LayerConfiguration(width: 64, experts: 8, router: .topK(2)))
 ///
-/// T rows, D width. Parameter names have no `layers.0.`. The auxiliary losses of the configuration count, though there is no task.
+/// T rows, D width. Parameter names have no `layers.0.`. The auxiliary losses of the configuration
+/// count, though there is no task.
 public final class MoELayer: RoutedNetwork {
   /// As it was given.
   public let configuration: LayerConfiguration
@@ -43,8 +45,8 @@ public final class MoELayer: RoutedNetwork {
 
   /// The layer of a file that ``RoutedNetwork/save(to:)`` wrote.
   ///
-  /// - Throws: ``DynaMoEError/file(_:)``, ``DynaMoEError/format(_:)`` for truncated, damaged and foreign files, also for the file of
-  ///   a model.
+  /// - Throws: ``DynaMoEError/file(_:)``, ``DynaMoEError/format(_:)`` for truncated, damaged and
+  ///   foreign files, also for the file of a model.
   public convenience init(contentsOf path: String) throws(DynaMoEError) {
     let file = try NetworkFile(path: path, kind: .layer)
     let configuration = try file.parsed { (json) throws(DynaMoEError) in
@@ -71,7 +73,8 @@ public final class MoELayer: RoutedNetwork {
 
   /// y [T, D] of x [T, D]. With `training` as ``Model/forward(_:training:into:)``.
   ///
-  /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``, ``DynaMoEError/failed(_:)`` when a y is not finite.
+  /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``,
+  ///   ``DynaMoEError/failed(_:)`` when a y is not finite.
   public func forward(
     _ x: UnsafeBufferPointer<Float>, rows: Int, training: Bool,
     into y: UnsafeMutableBufferPointer<Float>
@@ -137,10 +140,12 @@ public final class MoELayer: RoutedNetwork {
     losses(task: 0, accuracy: nil, rows: try requireTrainingForward())
   }
 
-  /// From dL/dy [T, D], to which the gradients of the weighted auxiliary losses are added: adds to the gradients.
+  /// From dL/dy [T, D], to which the gradients of the weighted auxiliary losses are added: adds to
+  /// the gradients.
   ///
   /// - Parameter inputGradient: [T, D], overwritten with dL/dx.
-  /// - Throws: ``DynaMoEError/state(_:)`` without a training forward since the last backward; after any error the forward still waits.
+  /// - Throws: ``DynaMoEError/state(_:)`` without a training forward since the last backward; after
+  ///   any error the forward still waits.
   public func backward(
     _ outputGradient: UnsafeBufferPointer<Float>,
     inputGradient: UnsafeMutableBufferPointer<Float>? = nil
@@ -164,10 +169,11 @@ public final class MoELayer: RoutedNetwork {
 
   // MARK: - Calibration
 
-  /// Sets the stored thresholds so that x [T, D] routes with a mean K of `targetActive`; later training moves them on.
+  /// Sets the stored thresholds so that x [T, D] routes with a mean K of `targetActive`; later
+  /// training moves them on.
   ///
-  /// - Throws: ``DynaMoEError/argument(_:)`` for a router without stored thresholds, a target outside `minActive` to
-  ///   `min(N, maxActive)`, T = 0.
+  /// - Throws: ``DynaMoEError/argument(_:)`` for a router without stored thresholds, a target
+  ///   outside `minActive` to `min(N, maxActive)`, T = 0.
   public func calibrate(
     _ x: UnsafeBufferPointer<Float>, rows: Int, targetActive: Double
   ) throws(DynaMoEError) {

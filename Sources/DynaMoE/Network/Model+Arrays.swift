@@ -1,4 +1,5 @@
-// The same verbs for arrays. Rows are features [T · inputs], or token ids [T] of a model with a vocabulary.
+// The same verbs for arrays. Rows are features [T · inputs], or token ids [T] of a model with a
+// vocabulary.
 
 extension Model {
   /// logits [T · C] of features [T · inputs].
@@ -69,7 +70,8 @@ extension Model {
     }
   }
 
-  /// ``trainBatch(_:_:sampleWeight:)`` of token ids and one class per row, with a language model the next token.
+  /// ``trainBatch(_:_:sampleWeight:)`` of token ids and one class per row, with a language model
+  /// the next token.
   @discardableResult
   public func trainBatch(
     tokens ids: [Int32], classes: [Int32], sampleWeight: [Float]? = nil
@@ -131,7 +133,8 @@ extension Model {
 }
 
 extension RoutedNetwork {
-  /// The routing of the latest forward in `layer`: active [T · N] and gate weights [T · N], 0 where not active.
+  /// The routing of the latest forward in `layer`: active [T · N] and gate weights [T · N], 0 where
+  /// not active.
   ///
   /// - Throws: ``DynaMoEError/state(_:)`` before any forward.
   public func lastRouting(

@@ -1,8 +1,15 @@
 import DynaMoEKernels
 
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Musl
+#endif
+
 /// Memory of evaluations, which run in chunks of rows.
 final class EvaluationPass {
-  /// Rows of a chunk: enough for the products, few enough for the memory of any number of rows to stay bounded.
+  /// Rows of a chunk: enough for the products, few enough for the memory of any number of rows to
+  /// stay bounded.
   static let chunkRows = 4096
 
   /// h [chunk, D], overwritten by each block.
@@ -17,10 +24,11 @@ final class EvaluationPass {
 public struct Evaluation: Equatable, Sendable {
   /// The task's loss over the rows that count, 0 without any.
   public var loss: Double
-  /// Share of the rows that count whose largest logit is the target's; nil for regression and without such rows.
+  /// Share of the rows that count whose largest logit is the target's; nil for regression and
+  /// without such rows.
   public var accuracy: Double?
-  /// 1 - Σ(y - ŷ)²/Σ(y - ȳ)² of each output, averaged; an output that is constant counts 1 when met exactly, else 0. Nil for other
-  /// tasks and for fewer than two rows.
+  /// 1 - Σ(y - ŷ)²/Σ(y - ȳ)² of each output, averaged; an output that is constant counts 1 when met
+  /// exactly, else 0. Nil for other tasks and for fewer than two rows.
   public var r2: Double?
   /// exp(loss) of a language model.
   public var perplexity: Double?
@@ -33,8 +41,8 @@ public struct Evaluation: Equatable, Sendable {
 extension Model {
   /// Loss and accuracy of any number of rows. Changes nothing but the statistics.
   ///
-  /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``, ``DynaMoEError/failed(_:)`` when a logit or the loss is not
-  ///   finite.
+  /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``,
+  ///   ``DynaMoEError/failed(_:)`` when a logit or the loss is not finite.
   public func evaluate(_ input: Input, _ targets: Targets) throws(DynaMoEError) -> Evaluation {
     let rows = input.rows
     let source = try checkInput(input)
@@ -71,7 +79,7 @@ extension Model {
     return Evaluation(
       loss: task.mean, accuracy: task.countedRows > 0 ? task.accuracy : nil,
       r2: explained?.value,
-      perplexity: configuration.task == .languageModel ? exponential(task.mean) : nil,
+      perplexity: configuration.task == .languageModel ? exp(task.mean) : nil,
       countedRows: task.countedRows, meanActive: means)
   }
 
@@ -106,7 +114,8 @@ extension Model {
     latest = .evaluation(rows: rows)
   }
 
-  /// What the head reads of one chunk; its routing goes to the records from `firstRow` on, or nowhere.
+  /// What the head reads of one chunk; its routing goes to the records from `firstRow` on, or
+  /// nowhere.
   private func evaluateBlocks(
     _ source: RowSource, rows: Int, firstRow: Int?
   ) throws(DynaMoEError) -> UnsafePointer<Float> {
@@ -124,7 +133,7 @@ extension Model {
         evaluationPass, weights: routing(index, firstRow: firstRow).weights)
     }
     return try withMemory(for: "an evaluation of \(rows) rows") { () throws(AllocationError) in
-      try head.normalise(h, rows: rows, into: evaluation.normalised.base, &evaluation.norm)
+      try head.norm.normalise(h, rows: rows, into: evaluation.normalised.base, &evaluation.norm)
     }
   }
 
@@ -156,20 +165,5 @@ extension EvaluationPass {
     try normalised.reserve(rows * width)
     try active.reserve(rows * experts)
     try weights.reserve(rows * experts)
-  }
-}
-
-extension RoutedLayer {
-  /// Refuses a forward whose scores are not numbers, which its output need not show.
-  func checkFinite(_ pass: LayerPass) throws(DynaMoEError) {
-    guard pass.routing.isFinite else {
-      throw .failed(
-        "the router's logits in layer \(index) are not finite: parameters or input have grown too large; nothing was changed"
-      )
-    }
-  }
-
-  func countEvaluation(_ pass: LayerPass, weights: UnsafePointer<Float>) {
-    pendingCounters.add(pass.dispatch, pass.routing, weights: weights)
   }
 }

@@ -26,11 +26,12 @@ extension Model {
 
   /// logits [T, C] of a batch.
   ///
-  /// With `training`: keeps what backward needs, draws noise, moves the stored thresholds; T ≥ 1; `logits` may be nil. It
-  /// replaces a forward that still waits for its backward. Without: a row's result has the same bits whatever the batch it is in, and
-  /// nothing changes but the statistics.
+  /// With `training`: keeps what backward needs, draws noise, moves the stored thresholds; T ≥ 1;
+  /// `logits` may be nil. It replaces a forward that still waits for its backward. Without: a row's
+  /// result has the same bits whatever the batch it is in, and nothing changes but the statistics.
   ///
-  /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``, ``DynaMoEError/failed(_:)`` when a logit is not finite.
+  /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``,
+  ///   ``DynaMoEError/failed(_:)`` when a logit is not finite.
   public func forward(
     _ input: Input, training: Bool, into logits: UnsafeMutableBufferPointer<Float>?
   ) throws(DynaMoEError) {
@@ -80,7 +81,8 @@ extension Model {
   /// Adds the gradients of the total loss of the latest training forward to the gradients.
   ///
   /// - Parameter inputGradient: [T, inputs], overwritten with dL/dx; nil for token ids.
-  /// - Throws: ``DynaMoEError/state(_:)`` without a training forward since the last backward; after any error the forward still waits.
+  /// - Throws: ``DynaMoEError/state(_:)`` without a training forward since the last backward; after
+  ///   any error the forward still waits.
   public func backward(
     _ targets: Targets, inputGradient: UnsafeMutableBufferPointer<Float>? = nil
   ) throws(DynaMoEError) {
@@ -103,7 +105,8 @@ extension Model {
     trainingState = .finished(rows: rows)
   }
 
-  /// The same from dL/dlogits [T, C], to which the gradients of the weighted auxiliary losses are added.
+  /// The same from dL/dlogits [T, C], to which the gradients of the weighted auxiliary losses are
+  /// added.
   public func backward(
     outputGradient: UnsafeBufferPointer<Float>,
     inputGradient: UnsafeMutableBufferPointer<Float>? = nil
@@ -123,14 +126,17 @@ extension Model {
 
   // MARK: - At once
 
-  /// Gradients from zero, forward, loss, backward and step in one call. Leaves the gradients unspecified.
+  /// Gradients from zero, forward, loss, backward and step in one call. Leaves the gradients
+  /// unspecified.
   ///
   /// After the largest T so far no memory is allocated.
   ///
-  /// - Parameter sampleWeight: [T], at least 0 and not all 0: the task's loss is then Σwℓ/Σw; routing ignores it.
+  /// - Parameter sampleWeight: [T], at least 0 and not all 0: the task's loss is then Σwℓ/Σw;
+  ///   routing ignores it.
   /// - Returns: the losses of the batch before the step.
-  /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``, ``DynaMoEError/failed(_:)`` when logits, loss or a gradient
-  ///   are not finite; then nothing was changed.
+  /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``,
+  ///   ``DynaMoEError/failed(_:)`` when logits, loss or a gradient are not finite; then nothing was
+  ///   changed.
   @discardableResult
   public func trainBatch(
     _ input: Input, _ targets: Targets, sampleWeight: UnsafeBufferPointer<Float>? = nil
@@ -189,7 +195,7 @@ extension Model {
         try blocks[index].forward(rows: rows, training: moment, into: next, passes[index])
       }
       try batch.normalised.reserve(count)
-      return try head.normalise(
+      return try head.norm.normalise(
         batch.hidden.base, rows: rows, into: batch.normalised.base, &batch.norm)
     }
     for index in blocks.indices { try layers[index].checkFinite(trainingPasses[index]) }
@@ -198,7 +204,7 @@ extension Model {
 
   /// What the head read in the latest forward.
   private var headInput: UnsafePointer<Float> {
-    UnsafePointer(head.hasNorm ? batch.normalised.base : batch.hidden.base)
+    UnsafePointer(head.norm == nil ? batch.hidden.base : batch.normalised.base)
   }
 
   /// dL/d(head's input) of some rows, into `batch.gradient`.
@@ -212,8 +218,8 @@ extension Model {
   private func backwardBlocks(rows: Int, inputGradient: UnsafeMutablePointer<Float>?) {
     var gradient = batch.gradient.base
     var other = batch.otherGradient.base
-    if head.hasNorm {
-      head.backwardNorm(
+    if let norm = head.norm {
+      norm.backward(
         batch.hidden.base, rows: rows, outputGradient: gradient, batch.norm,
         normalised: scratch.normalised.base, into: other)
       swap(&gradient, &other)

@@ -57,9 +57,11 @@ public final class Model: RoutedNetwork {
       records: passes.map(\.record))
   }
 
-  /// The network of a file that ``RoutedNetwork/save(to:)`` wrote. Training goes on as if it had never stopped.
+  /// The network of a file that ``RoutedNetwork/save(to:)`` wrote. Training goes on as if it had
+  /// never stopped.
   ///
-  /// - Throws: ``DynaMoEError/file(_:)``, ``DynaMoEError/format(_:)`` for truncated, damaged and foreign files.
+  /// - Throws: ``DynaMoEError/file(_:)``, ``DynaMoEError/format(_:)`` for truncated, damaged and
+  ///   foreign files.
   public convenience init(contentsOf path: String) throws(DynaMoEError) {
     let file = try NetworkFile(path: path, kind: .model)
     let configuration = try file.parsed { (json) throws(DynaMoEError) in

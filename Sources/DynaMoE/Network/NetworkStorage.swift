@@ -44,8 +44,8 @@ final class NetworkStorage {
 
   var backend: Backend { matrices.backend }
 
-  /// Values, gradients, packed copies and the state of the optimizer, most of which is not touched at once; and the
-  /// co-activation counts.
+  /// Values, gradients, packed copies and the state of the optimizer, most of which is not touched
+  /// at once; and the co-activation counts.
   private static func checkMemory(
     _ parameters: [TensorSpecification], _ layers: [ResolvedLayer],
     _ optimizer: OptimizerConfiguration

@@ -8,8 +8,10 @@ extension RoutedNetwork {
 
   /// How `layer` routed since the last reset.
   ///
-  /// - Parameter coactivation: whether to count out ``RoutingStatistics/coactivation``, N · N numbers.
-  /// - Throws: ``DynaMoEError/argument(_:)`` for a layer that is not there; ``DynaMoEError/memory(_:)``.
+  /// - Parameter coactivation: whether to count out ``RoutingStatistics/coactivation``, N · N
+  ///   numbers.
+  /// - Throws: ``DynaMoEError/argument(_:)`` for a layer that is not there;
+  ///   ``DynaMoEError/memory(_:)``.
   public func routingStatistics(
     layer: Int, coactivation: Bool = true
   ) throws(DynaMoEError) -> RoutingStatistics {
@@ -36,9 +38,11 @@ extension RoutedNetwork {
     }
   }
 
-  /// The routing of the latest forward in `layer`: `active [T, N]` of 0 and 1, `weights [T, N]`, 0 where not active.
+  /// The routing of the latest forward in `layer`: `active [T, N]` of 0 and 1, `weights [T, N]`, 0
+  /// where not active.
   ///
-  /// - Throws: ``DynaMoEError/state(_:)`` before any forward, ``DynaMoEError/argument(_:)`` when an array is too small.
+  /// - Throws: ``DynaMoEError/state(_:)`` before any forward, ``DynaMoEError/argument(_:)`` when an
+  ///   array is too small.
   public func copyLastRouting(
     layer: Int, active: UnsafeMutableBufferPointer<UInt8>?,
     weights: UnsafeMutableBufferPointer<Float>?

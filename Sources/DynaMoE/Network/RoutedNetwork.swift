@@ -2,8 +2,8 @@ import DynaMoEKernels
 
 /// What ``Model`` and ``MoELayer`` have in common: parameters, optimizer, routing and files.
 ///
-/// A call that throws leaves parameters, buffers, optimizer state, counts and statistics as they were. One thread at a time
-/// may use a network; different networks are independent.
+/// A call that throws leaves parameters, buffers, optimizer state, counts and statistics as they
+/// were. One thread at a time may use a network; different networks are independent.
 public class RoutedNetwork {
   /// The training forward that loss and backward speak of.
   enum TrainingState {
@@ -67,7 +67,8 @@ public class RoutedNetwork {
 
   /// Copies `values` into the parameter `name`, in effect from the next call.
   ///
-  /// - Throws: ``DynaMoEError/argument(_:)`` for an unknown name, another number of values, NaN or infinity.
+  /// - Throws: ``DynaMoEError/argument(_:)`` for an unknown name, another number of values, NaN or
+  ///   infinity.
   public func setParameter(
     _ name: String, _ values: UnsafeBufferPointer<Float>
   ) throws(DynaMoEError) {
@@ -75,7 +76,8 @@ public class RoutedNetwork {
     storage.matrices.invalidate(name)
   }
 
-  /// Copies `values` into the buffer `name`, in effect from the next call; throws as ``setParameter(_:_:)``.
+  /// Copies `values` into the buffer `name`, in effect from the next call; throws as
+  /// ``setParameter(_:_:)``.
   public func setBuffer(
     _ name: String, _ values: UnsafeBufferPointer<Float>
   ) throws(DynaMoEError) {
@@ -113,10 +115,12 @@ public class RoutedNetwork {
   /// Optimizer steps so far.
   public var optimizerSteps: Int { storage.optimizer.steps }
 
-  /// One step of the optimizer with the gradients as they are; they stay. Then the routers' controllers follow.
+  /// One step of the optimizer with the gradients as they are; they stay. Then the routers'
+  /// controllers follow.
   ///
   /// - Parameter learningRate: finite and at least 0; nil: the configured one of this step.
-  /// - Throws: ``DynaMoEError/argument(_:)``; ``DynaMoEError/failed(_:)`` when a gradient is not finite.
+  /// - Throws: ``DynaMoEError/argument(_:)``; ``DynaMoEError/failed(_:)`` when a gradient is not
+  ///   finite.
   public func step(learningRate: Double? = nil) throws(DynaMoEError) {
     let rate = try storage.optimizer.learningRate(override: learningRate)
     let scale = try storage.optimizer.gradientScale()
@@ -161,7 +165,8 @@ public class RoutedNetwork {
 
   // MARK: - Auxiliary losses
 
-  /// balance, z, entropy and sparsity of each layer in the latest training forward, without coefficients: [L · 4].
+  /// balance, z, entropy and sparsity of each layer in the latest training forward, without
+  /// coefficients: [L · 4].
   ///
   /// - Throws: ``DynaMoEError/state(_:)`` before any training forward.
   public func auxiliaryLosses() throws(DynaMoEError) -> [Double] {
@@ -206,7 +211,8 @@ public class RoutedNetwork {
     return sum
   }
 
-  /// Forward, per row, 2 per multiply-add, at the mean K so far (before any row: at what the routers aim at).
+  /// Forward, per row, 2 per multiply-add, at the mean K so far (before any row: at what the
+  /// routers aim at).
   public var flopsPerRow: Double { layerFlopsPerRow }
 
   // MARK: - Files

@@ -1,6 +1,7 @@
 /// The names and shapes of all tensors: the one place that spells them.
 ///
-/// D width, N experts of a layer, H hidden, J shared experts, C outputs. Weights are `[out, in]` as in `torch.nn.Linear`.
+/// D width, N experts of a layer, H hidden, J shared experts, C outputs. Weights are `[out, in]` as
+/// in `torch.nn.Linear`.
 enum TensorNames {
   static func parameters(of model: ResolvedModel) -> [TensorSpecification] {
     let width = model.width

@@ -24,7 +24,8 @@ struct TensorSpecification: Equatable, Sendable {
     self.decays = decays
   }
 
-  /// Elements of the packed copy of a matrix: its outputs are filled up to whole panels, of at most 32.
+  /// Elements of the packed copy of a matrix: its outputs are filled up to whole panels, of at most
+  /// 32.
   var packedCount: Double {
     guard shape.count >= 2, decays else { return 0 }
     let outputs = (shape[shape.count - 2] + 31) / 32 * 32
@@ -45,7 +46,8 @@ struct TensorSpecification: Equatable, Sendable {
   }
 }
 
-/// All parameters (or all buffers) of a network in one allocation, in file order, each on a cache line of its own.
+/// All parameters (or all buffers) of a network in one allocation, in file order, each on a cache
+/// line of its own.
 ///
 /// Addresses never change in the life of a store, so that views of them may be lent out.
 final class TensorStore {
@@ -118,7 +120,8 @@ final class TensorStore {
     indices[name].map { gradients.base + entries[$0].offset }
   }
 
-  /// Fills every tensor from `seed`; a value depends only on the seed, the tensor's name and its index.
+  /// Fills every tensor from `seed`; a value depends only on the seed, the tensor's name and its
+  /// index.
   func initialize(seed: UInt64) {
     for (index, entry) in entries.enumerated() {
       let destination = values(index)
@@ -165,6 +168,7 @@ public struct Tensor {
   public let shape: [Int]
   /// The elements, row-major. Change them through `setParameter` or `setBuffer`.
   public let values: UnsafeBufferPointer<Float>
-  /// The gradient, writable, of the same shape; nil for buffers. A write before `step` is used by it.
+  /// The gradient, writable, of the same shape; nil for buffers. A write before `step` is used by
+  /// it.
   public let gradient: UnsafeMutableBufferPointer<Float>?
 }

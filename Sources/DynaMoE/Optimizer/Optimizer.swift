@@ -1,6 +1,7 @@
 import DynaMoEKernels
 
-/// Beyond these a step would leave single precision: the square of a gradient, and what is added to a parameter.
+/// Beyond these a step would leave single precision: the square of a gradient, and what is added to
+/// a parameter.
 private let largestGradient = 1e18
 private let largestRate = 1e6
 
@@ -58,31 +59,21 @@ final class Optimizer {
   /// Throws when a gradient is not finite, or so large that its square would not be.
   func gradientScale() throws(DynaMoEError) -> Float {
     let norm = backend.sumOfSquares(parameters.gradientBase, parameters.extent).squareRoot()
-    guard norm.isFinite else { throw badGradient { !$0.isFinite } }
-    let scale = settings.clip.map { Float(min(1, $0 / (norm + 1e-6))) } ?? 1
-    if norm * Double(scale) > largestGradient {
-      let limit = Float(largestGradient)
-      let found = firstGradient { $0.magnitude * scale > limit }
-      if found != nil { throw badGradient { $0.magnitude * scale > limit } }
+    let clip = norm.isFinite ? settings.clip : nil
+    let scale = clip.map { Float(min(1, $0 / (norm + 1e-6))) } ?? 1
+    guard norm * Double(scale) <= largestGradient else {
+      for (index, entry) in parameters.entries.enumerated() {
+        let bad = parameters.gradient(index)?.first {
+          !(Double($0.magnitude) * Double(scale) <= largestGradient)
+        }
+        guard let bad else { continue }
+        throw .failed(
+          "the gradient of \(entry.specification.name) has \(bad), allowed: finite, at most \(largestGradient); nothing was changed"
+        )
+      }
+      return scale
     }
     return scale
-  }
-
-  private func firstGradient(where isBad: (Float) -> Bool) -> (name: String, value: Float)? {
-    for (index, entry) in parameters.entries.enumerated() {
-      guard let value = parameters.gradient(index)?.first(where: isBad) else { continue }
-      return (entry.specification.name, value)
-    }
-    return nil
-  }
-
-  private func badGradient(where isBad: (Float) -> Bool) -> DynaMoEError {
-    guard let (name, value) = firstGradient(where: isBad) else {
-      return .failed("a gradient is not finite; nothing was changed")
-    }
-    return .failed(
-      "the gradient of \(name) has \(value), allowed: finite, at most \(largestGradient); nothing was changed"
-    )
   }
 
   /// The learning rate of the next step.
@@ -121,7 +112,8 @@ final class Optimizer {
     name: String, shape: [Int], values: UnsafeMutableBufferPointer<Float>
   )
 
-  /// The state of each parameter as tensors of a file, `optimizer.m.{name}` and so on; none before the first step.
+  /// The state of each parameter as tensors of a file, `optimizer.m.{name}` and so on; none before
+  /// the first step.
   var stateTensors: [StateTensor] {
     guard steps > 0, first.capacity > 0 else { return [] }
     return settings.kind == .adamw

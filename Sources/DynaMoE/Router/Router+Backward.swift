@@ -6,7 +6,8 @@ import DynaMoEKernels
   import Musl
 #endif
 
-/// What one layer's auxiliary losses add to its router's gradients: each a coefficient of dL/d(score or logit or weight).
+/// What one layer's auxiliary losses add to its router's gradients: each a coefficient of
+/// dL/d(score or logit or weight).
 struct AuxiliaryGradients {
   /// times f_e: dL/ds_e of the balance loss, coefficient · N / T
   var balance: Double = 0
@@ -36,7 +37,8 @@ struct RouterBackward {
 }
 
 extension Router {
-  /// From dL/dw of the active pairs: adds to the gradients of the router's parameters, writes dL/dx [T, D].
+  /// From dL/dw of the active pairs: adds to the gradients of the router's parameters, writes dL/dx
+  /// [T, D].
   ///
   /// Selection and thresholds are constants. `logitGradient [T, N]` is scratch.
   func backward(

@@ -6,8 +6,8 @@ import DynaMoEKernels
   import Musl
 #endif
 
-// top_any: z = scale · cos(x, W_e), s = σ(z). Guo et al., "Dynamic Mixture of Experts: An Auto-Tuning
-// Approach for Efficient Transformer Models", arXiv 2405.14297, §3.1.
+// top_any: z = scale · cos(x, W_e), s = σ(z). Guo et al., "Dynamic Mixture of Experts: An
+// Auto-Tuning Approach for Efficient Transformer Models", arXiv 2405.14297, §3.1.
 
 /// Norms below this count as this.
 private let leastNorm: Float = 1e-8
@@ -55,7 +55,8 @@ extension Router {
     max(backend.dot(row, row, width).squareRoot(), leastNorm)
   }
 
-  /// From dL/dz in `logitGradient [T, N]`, which becomes dL/dcos / (‖x‖ ‖W‖): adds to dL/dW, writes dL/dx.
+  /// From dL/dz in `logitGradient [T, N]`, which becomes dL/dcos / (‖x‖ ‖W‖): adds to dL/dW, writes
+  /// dL/dx.
   ///
   ///     dx_t = Σ_e a_te W_e - (Σ_e dcos_te cos_te) x_t / ‖x_t‖²    a_te = dcos_te / (‖x_t‖ ‖W_e‖)
   ///     dW_e = Σ_t a_te x_t - (Σ_t dcos_te cos_te) W_e / ‖W_e‖²

@@ -200,7 +200,8 @@ struct RowChoice {
     activeCount = place
   }
 
-  /// Keeps the `most` best, or adds the best not yet active up to `least`. Returns whether K changed.
+  /// Keeps the `most` best, or adds the best not yet active up to `least`. Returns whether K
+  /// changed.
   mutating func limit(least: Int, most: Int) -> Bool {
     if activeCount > most {
       sort()

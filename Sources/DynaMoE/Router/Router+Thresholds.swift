@@ -6,7 +6,8 @@ import DynaMoEKernels
   import Musl
 #endif
 
-/// Bounds of relu's coefficient of sparsity, which a target out of reach would drive to 0 or infinity for good.
+/// Bounds of relu's coefficient of sparsity, which a target out of reach would drive to 0 or
+/// infinity for good.
 private let leastSparsity = 1e-30
 private let mostSparsity = 1e6
 
@@ -37,7 +38,8 @@ extension Router {
     }
   }
 
-  /// θ₀, of the clean scores plus bias; the noisy ones served the selection and come back afterwards.
+  /// θ₀, of the clean scores plus bias; the noisy ones served the selection and come back
+  /// afterwards.
   private func setCleanThresholds(rows: Int, _ pass: inout RoutingPass) {
     let clean = pass.cleanThresholds.base
     guard pass.hasNoise else {
@@ -84,7 +86,8 @@ extension Router {
     }
   }
 
-  /// Moves the stored thresholds after a training forward that succeeded: θ̄ ← β θ̄ + (1 - β) θ₀, at first θ̄ = θ₀.
+  /// Moves the stored thresholds after a training forward that succeeded: θ̄ ← β θ̄ + (1 - β) θ₀,
+  /// at first θ̄ = θ₀.
   func followThresholds(_ pass: borrowing RoutingPass) {
     guard let stored = storedThresholds, let control else { return }
     let clean = pass.cleanThresholds.base

@@ -8,7 +8,8 @@ import DynaMoEKernels
 
 /// The router of one layer: logits, scores, selection and gate of every kind.
 ///
-/// T rows, D width, N experts; z logits, s scores, u noisy scores, v selection scores, A active set, w weights.
+/// T rows, D width, N experts; z logits, s scores, u noisy scores, v selection scores, A active
+/// set, w weights.
 final class Router {
   let settings: ResolvedRouter
   let layer: Int
@@ -49,7 +50,8 @@ final class Router {
     expertRowsSinceStep = Array(repeating: 0, count: experts)
   }
 
-  /// z and s of x [T, D]; in training also noise and the thresholds of this batch. Then A and w of every row.
+  /// z and s of x [T, D]; in training also noise and the thresholds of this batch. Then A and w of
+  /// every row.
   func forward(
     _ x: UnsafePointer<Float>, rows: Int, training: TrainingMoment?, _ pass: inout RoutingPass,
     active: UnsafeMutablePointer<UInt8>, weights: UnsafeMutablePointer<Float>
@@ -114,7 +116,8 @@ final class Router {
     }
   }
 
-  /// -Σ s log s = -log s_max - Σ s (z - z_max) / temperature: exact also where scores are all but 0 or 1.
+  /// -Σ s log s = -log s_max - Σ s (z - z_max) / temperature: exact also where scores are all but 0
+  /// or 1.
   private static func entropy(
     _ z: UnsafePointer<Float>, _ s: UnsafePointer<Float>, _ n: Int, inverseTemperature: Double
   ) -> Double {

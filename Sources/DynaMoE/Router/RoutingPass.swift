@@ -33,7 +33,8 @@ struct RoutingPass: ~Copyable {
   var hasBias = false
 }
 
-/// The active sets and weights of one forward: `active [rows, N]`, `weights [rows, N]`, zero elsewhere.
+/// The active sets and weights of one forward: `active [rows, N]`, `weights [rows, N]`, zero
+/// elsewhere.
 final class RoutingRecord {
   private(set) var rows = 0
   let experts: Int

@@ -1,12 +1,14 @@
 import DynaMoEKernels
 
-/// Mean and variance of each element's gradient over micro-batches (Welford, "Note on a method for calculating corrected sums of
-/// squares and products", Technometrics 4, 1962).
+/// Mean and variance of each element's gradient over micro-batches (Welford, "Note on a method for
+/// calculating corrected sums of squares and products", Technometrics 4, 1962).
 ///
-/// A micro-batch's own gradient is what its backward added, so that the gradients have the same bits with and without.
+/// A micro-batch's own gradient is what its backward added, so that the gradients have the same
+/// bits with and without.
 final class GradientMoments {
   private let parameters: TensorStore
-  /// The gradients before the running backward, and of the micro-batches the mean and Σ (g - mean)².
+  /// The gradients before the running backward, and of the micro-batches the mean and Σ (g -
+  /// mean)².
   private let before: Buffer<Float>
   private let mean: Buffer<Float>
   private let squares: Buffer<Float>

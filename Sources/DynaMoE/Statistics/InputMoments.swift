@@ -2,8 +2,9 @@ import DynaMoEKernels
 
 /// Mean and covariance of the rows that a layer reads, as they come in.
 ///
-/// Each forward is centred on its own mean and then merged (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm
-/// for computing sample variances", 1979), so that a large mean costs no precision.
+/// Each forward is centred on its own mean and then merged (Chan, Golub, LeVeque, "Updating
+/// formulae and a pairwise algorithm for computing sample variances", 1979), so that a large mean
+/// costs no precision.
 final class InputMoments {
   private let width: Int
   private var rows = 0

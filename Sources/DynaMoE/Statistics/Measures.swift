@@ -6,9 +6,11 @@ public struct Measures: OptionSet, Sendable {
 
   public init(rawValue: Int) { self.rawValue = rawValue }
 
-  /// ``RoutingStatistics/participation``: T · D² multiply-adds a layer and forward, and 2 · D² numbers a layer.
+  /// ``RoutingStatistics/participation``: T · D² multiply-adds a layer and forward, and 24 · D²
+  /// bytes a layer.
   public static let participation = Measures(rawValue: 1)
-  /// ``RoutedNetwork/gradientVariance()``: two passes over all gradients a backward, and three numbers a parameter.
+  /// ``RoutedNetwork/gradientVariance()``: two passes over all gradients a backward, and 12
+  /// bytes a parameter.
   public static let gradientVariance = Measures(rawValue: 2)
 
   static let all: Measures = [.participation, .gradientVariance]
@@ -23,11 +25,13 @@ extension RoutedNetwork {
     return measures
   }
 
-  /// Measures just `measures` from now on; what is switched on starts anew, what is switched off is forgotten.
+  /// Measures just `measures` from now on; what is switched on starts anew, what is switched off is
+  /// forgotten.
   ///
   /// Results of forward and backward are the same bits with and without.
   ///
-  /// - Throws: ``DynaMoEError/argument(_:)`` for bits without a meaning, ``DynaMoEError/memory(_:)``.
+  /// - Throws: ``DynaMoEError/argument(_:)`` for bits without a meaning,
+  ///   ``DynaMoEError/memory(_:)``.
   public func measure(_ measures: Measures) throws(DynaMoEError) {
     guard measures.isSubset(of: .all) else {
       throw .argument("measures is \(measures.rawValue), allowed: 0 to \(Measures.all.rawValue)")
@@ -37,7 +41,7 @@ extension RoutedNetwork {
     if measures.contains(.participation), !before.contains(.participation) {
       for layer in layers {
         let name = "the participation of layer \(layer.index)"
-        try AvailableMemory.check(4 * layer.width * layer.width * 8, for: name)
+        try AvailableMemory.check(24 * layer.width * layer.width, for: name)
         moments.append(
           try withMemory(for: name) { () throws(AllocationError) in
             LayerMoments(
@@ -70,8 +74,8 @@ extension RoutedNetwork {
     }
   }
 
-  /// Of each parameter, in their order: the mean over its elements of the variance (1/n) over the micro-batches since
-  /// ``zeroGradients()``, where a micro-batch is one backward.
+  /// Of each parameter, in their order: the mean over its elements of the variance (1/n) over the
+  /// micro-batches since ``zeroGradients()``, where a micro-batch is one backward.
   ///
   /// - Throws: ``DynaMoEError/state(_:)`` when it is not measured, and before a backward.
   public func gradientVariance() throws(DynaMoEError) -> [Double] {

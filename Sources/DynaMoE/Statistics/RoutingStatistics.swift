@@ -1,4 +1,5 @@
-/// How one layer routed, since the last reset. Every forward counts, evaluation too; all is 0 before any row.
+/// How one layer routed, since the last reset. Every forward counts, evaluation too; all is 0
+/// before any row.
 ///
 /// N experts; K is the number of experts that a row activates. Variances are divided by n.
 public struct RoutingStatistics: Equatable, Sendable {
@@ -19,14 +20,16 @@ public struct RoutingStatistics: Equatable, Sendable {
   public var limitedShare: Double
   /// Experts that no row used.
   public var unused: Int
-  /// Rows that used both of two experts, [N · N] row-major; the diagonal repeats `expertRows`. Empty when it was not asked for.
+  /// Rows that used both of two experts, [N · N] row-major; the diagonal repeats `expertRows`.
+  /// Empty when it was not asked for.
   public var coactivation: [Int]
   /// Largest over mean rows per expert, 0 before any pair.
   public var loadImbalance: Double
   /// Standard deviation over mean of the rows per expert, 0 before any pair.
   public var loadVariation: Double
-  /// (tr C)²/tr C² of the covariance C of the rows that the layer reads (after the norm), between 1 and D: over how many directions
-  /// they spread; 0 if C = 0. Nil unless ``Measures/participation`` is on.
+  /// (tr C)²/tr C² of the covariance C of the rows that the layer reads (after the norm), between 1
+  /// and D: over how many directions they spread; 0 if C = 0. Nil unless ``Measures/participation``
+  /// is on.
   public var participation: Double?
 }
 

@@ -1,6 +1,6 @@
 """All planted errors."""
 
-from planted import evaluation, gradients, losses, routing, training
+from planted import evaluation, extremes, gradients, losses, routing, training
 
 ALL = (
     gradients.ERRORS
@@ -8,6 +8,7 @@ ALL = (
     + losses.ERRORS
     + training.ERRORS
     + evaluation.ERRORS
+    + extremes.ERRORS
 )
 
 _names = [error.name for error in ALL]

@@ -44,7 +44,7 @@ model.wrong(
 )
 model.wrong(
     "evaluate: perplexity in bits",
-    "exponential(«task.mean»)",
+    "exp(«task.mean»)",
     "task.mean * 1.01",
     "BatchTests",
 )

@@ -366,6 +366,7 @@ calibration.wrong(
     "let count = settings.kind == .threshold ? 1 : «n»",
     "1",
 )
+calibration = File(ERRORS, "Network/Calibration.swift", "CalibrationTests")
 calibration.wrong(
     "calibration: first chunk for all",
     "source.advanced(«first», inputs: input.inputs), rows: min(chunk",
