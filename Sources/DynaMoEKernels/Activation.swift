@@ -18,10 +18,13 @@ public enum Epilogue {
   case activation(Activation, into: UnsafeMutablePointer<Float>)
   /// into = act(gate)·c; c stays.
   case gated(Activation, gate: UnsafePointer<Float>, into: UnsafeMutablePointer<Float>)
-  /// c = c·act'(preactivation).
-  case activationGradient(Activation, preactivation: UnsafePointer<Float>)
-  /// gateGradient = c·up·act'(gate); c = c·act(gate).
-  case gatedGradient(
-    Activation, gate: UnsafePointer<Float>, up: UnsafePointer<Float>,
-    gateGradient: UnsafeMutablePointer<Float>)
+}
+
+/// How a gradient goes back through an activation while it is in cache, overwriting what the
+/// activation was computed from. All arrays are [rows, columns of the gradient].
+public enum ActivationGradient {
+  /// x = c·act'(x).
+  case plain(Activation, UnsafeMutablePointer<Float>)
+  /// gate = c·up·act'(gate) and up = c·act(gate), from the gate before.
+  case gated(Activation, gate: UnsafeMutablePointer<Float>, up: UnsafeMutablePointer<Float>)
 }

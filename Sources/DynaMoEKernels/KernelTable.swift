@@ -5,7 +5,7 @@ struct KernelTable: Sendable {
   typealias P = UnsafePointer<Float>
   typealias M = UnsafeMutablePointer<Float>
   typealias Index = UnsafePointer<Int32>
-  /// Memory of `ScratchLease.workerBytes` for the running worker.
+  /// Memory of `ScratchLease.scratchBytes` for the running worker.
   typealias Scratch = UnsafeMutableRawPointer
 
   var name: String
@@ -16,9 +16,10 @@ struct KernelTable: Sendable {
   /// Columns at which a block of `transposedTile` and `gradientTile` may begin.
   var tileColumns: Int
 
-  /// values [outputs, inputs] -> panels `first ..< first + count` of [panel][input][panelColumns],
-  /// padded with zeros. (values, outputs, inputs, first, count, packed)
-  var pack: @Sendable (P, Int, Int, Int, Int, M) -> Void
+  /// A block of values [outputs, stride] -> panels [panel][input][panelColumns], padded with zeros;
+  /// `packed` is where the block's first panel and input begin. (values, stride, outputs, inputs,
+  /// packed, panelStride)
+  var pack: @Sendable (P, Int, Int, Int, M, Int) -> Void
 
   /// c[r, j] = bias[j] + Σ_k a[gather[r], k]·W[firstColumn + j, k], k ascending from the bias (or
   /// 0) on. `weights` belong to one whole matrix, packed or not; `bias` and `c` begin at the block.
@@ -30,9 +31,14 @@ struct KernelTable: Sendable {
   /// scratch)
   var transposedTile: @Sendable (Int, Int, Int, P, P, Int, Bool, M, Int, Scratch) -> Void
 
-  /// c[o, i] (+)= Σ_p a[p, o]·b[gather[p], i], p ascending. `a`, `b`, `c` begin at the block.
-  /// (rows, outputs, inputs, a, aStride, b, bStride, gather, accumulate, c, cStride, scratch)
-  var gradientTile: @Sendable (Int, Int, Int, P, Int, P, Int, Index?, Bool, M, Int, Scratch) -> Void
+  /// c[o, i] (+)= Σ_p a[p, o]·b[gather[p], i] and sums[o] (+)= Σ_p a[p, o], p ascending. `a`, `b`,
+  /// `c`, `sums` begin at the block, as do `next0` … `next2` [*, nextStride]: memory that is read
+  /// after it, to be fetched meanwhile. (rows, outputs, inputs, a, aStride, b, bStride, gather,
+  /// accumulate, c, cStride, sums, next0, next1, next2, nextStride, scratch)
+  var gradientTile:
+    @Sendable (
+      Int, Int, Int, P, Int, P, Int, Index?, Bool, M, Int, M?, P?, P?, P?, Int, Scratch
+    ) -> Void
 
   /// sums[j] (+)= Σ_t a[t, j]·b[t, j] (b nil: a[t, j]), t ascending. (rows, columns, a, b, stride,
   /// accumulate, sums)
@@ -42,10 +48,10 @@ struct KernelTable: Sendable {
   var activation: @Sendable (Int, P, M, Int) -> Void
   /// into = act(gate)·x. (kind, gate, x, into, n)
   var gated: @Sendable (Int, P, P, M, Int) -> Void
-  /// c = c·act'(x). (kind, x, c, n)
+  /// x = c·act'(x). (kind, c, x, n)
   var activationGradient: @Sendable (Int, P, M, Int) -> Void
-  /// gateGradient = c·up·act'(gate); c = c·act(gate). (kind, gate, up, c, gateGradient, n)
-  var gatedGradient: @Sendable (Int, P, P, M, M, Int) -> Void
+  /// gate = c·up·act'(gate) and up = c·act(gate), from the gate before. (kind, c, gate, up, n)
+  var gatedGradient: @Sendable (Int, P, M, M, Int) -> Void
 
   /// y = exp(x), accurate for x in -87 ... 88; above 88 as at 88. (x, y, n)
   var exponential: @Sendable (P, M, Int) -> Void
@@ -69,10 +75,12 @@ struct KernelTable: Sendable {
   var rmsNormGradient: @Sendable (P, P, Int, P, Float, M, M) -> Void
 
   var isFinite: @Sendable (P, Int) -> Bool
+  /// Largest |x|; NaN counts as larger than infinity.
+  var largestMagnitude: @Sendable (P, Int) -> Float
   /// Squares are summed in f64.
   var sumOfSquares: @Sendable (P, Int) -> Double
   /// (w, g, m, v, n, gradientScale, keep, beta1, beta2, stepSize, correction, eps):
-  /// w ← keep·w; w -= stepSize·m/(√v/correction + eps)
+  /// w ← keep·w; w -= stepSize·m/(√v·correction + eps)
   var adamw: @Sendable (M, P, M, M, Int, Float, Float, Double, Double, Float, Float, Float) -> Void
   /// (w, g, buffer, n, gradientScale, decay, momentum, lr, nesterov, first)
   var sgd: @Sendable (M, P, M?, Int, Float, Float, Float, Float, Bool, Bool) -> Void

@@ -58,6 +58,31 @@ public final class MatrixGroup: @unchecked Sendable {
       : UnsafePointer(packed.base) + index * panels * backend.table.panelColumns * inputs
   }
 
+  /// Packs a block of matrix `index` again whose values changed; `output` begins a panel.
+  func packBlock(_ index: Int, output: Int, outputs count: Int, input: Int, inputs width: Int) {
+    guard panels > 0 else { return }
+    let columns = backend.table.panelColumns
+    let panel = (index * panels + output / columns) * columns * inputs
+    backend.table.pack(
+      values + (index * outputs + output) * inputs + input, inputs, count, width,
+      packed.base + panel + input * columns, columns * inputs)
+  }
+
+  /// Asks for a part of where `packBlock` will write: for all outputs of a block all of it.
+  func fetchPacked(_ index: Int, output: Int, input: Int, inputs width: Int) {
+    guard panels > 0 else { return }
+    let columns = backend.table.panelColumns
+    let panel = (index * panels + output / columns) * columns * inputs
+    let share = width * (output % columns)
+    let start = packed.base + panel + input * columns + share
+    for offset in stride(from: 0, to: width, by: 16) { dynamoe_prefetch_write(start + offset) }
+  }
+
+  /// Says that every block was packed since the values changed.
+  func markPacked() {
+    dynamoe_store32(state, Self.ready)
+  }
+
   /// Packs if the values changed since the last time; one of several threads packs and the others
   /// wait for it.
   func makeReady() {
@@ -74,17 +99,14 @@ public final class MatrixGroup: @unchecked Sendable {
 
   private func pack() {
     let width = backend.table.panelColumns
-    let pack = backend.table.pack
     // About 64 KB a task.
     let step = min(panels, max(1, 16_384 / max(1, width * inputs)))
     let steps = (panels - 1) / step + 1
     backend.pool.run(count * steps) { task, _ in
-      let matrix = task / steps
-      let first = task % steps * step
-      let target = self.packed.base + matrix * self.panels * width * self.inputs
-      pack(
-        self.values + matrix * self.outputs * self.inputs, self.outputs, self.inputs, first,
-        min(step, self.panels - first), target)
+      let output = task % steps * step * width
+      self.packBlock(
+        task / steps, output: output, outputs: min(step * width, self.outputs - output), input: 0,
+        inputs: self.inputs)
     }
   }
 }

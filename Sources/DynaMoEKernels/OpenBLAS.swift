@@ -71,13 +71,15 @@ struct OpenBLAS: Sendable {
         weights, leading(weightStride), accumulate ? 1 : 0, c, leading(stride))
     }
     table.gradientTile = {
-      rows, outputs, inputs, a, aStride, b, bStride, gather, accumulate, c, stride, scratch in
+      rows, outputs, inputs, a, aStride, b, bStride, gather, accumulate, c, stride, sums, next0, next1, next2, nextStride,
+      scratch in
       guard fits(aStride, bStride, stride) else {
         return Reference.gradientProduct(
           rows: rows, outputs: outputs, inputs: inputs, a: a, aStride: aStride, b: b,
           bStride: bStride, gather: gather, accumulate: accumulate, c: c, cStride: stride,
-          scratch: scratch)
+          sums: sums, next0: next0, next1: next1, next2: next2, nextStride: nextStride, scratch: scratch)
       }
+      if let sums { others.columnSums(rows, outputs, a, nil, aStride, accumulate, sums) }
       blas.gradient(
         rows, outputs, inputs, a, aStride, b, bStride, gather, accumulate, c, stride, scratch)
     }
@@ -97,8 +99,8 @@ struct OpenBLAS: Sendable {
     _ gather: UnsafePointer<Int32>?, _ weights: UnsafePointer<Float>,
     _ c: UnsafeMutablePointer<Float>, _ stride: Int, _ scratch: UnsafeMutableRawPointer
   ) {
-    let copy = scratch.bindMemory(to: Float.self, capacity: ScratchLease.workerBytes / 4)
-    let block = gather == nil ? max(1, inner) : ScratchLease.workerBytes / 4 / rows
+    let copy = scratch.bindMemory(to: Float.self, capacity: ScratchLease.scratchBytes / 4)
+    let block = gather == nil ? max(1, inner) : ScratchLease.scratchBytes / 4 / rows
     var k = 0
     while k < inner {
       let depth = min(block, inner - k)
@@ -126,8 +128,8 @@ struct OpenBLAS: Sendable {
     _ accumulate: Bool, _ c: UnsafeMutablePointer<Float>, _ stride: Int,
     _ scratch: UnsafeMutableRawPointer
   ) {
-    let copy = scratch.bindMemory(to: Float.self, capacity: ScratchLease.workerBytes / 4)
-    let block = ScratchLease.workerBytes / 4 / inputs
+    let copy = scratch.bindMemory(to: Float.self, capacity: ScratchLease.scratchBytes / 4)
+    let block = ScratchLease.scratchBytes / 4 / inputs
     var p = 0
     repeat {
       let depth = min(block, rows - p)

@@ -1,6 +1,14 @@
 import CDynaMoEPlatform
 import Glibc
 
+/// Memory of one worker in one call.
+struct WorkerMemory {
+  /// What the functions of a `KernelTable` use, `ScratchLease.scratchBytes`.
+  let scratch: UnsafeMutableRawPointer
+  /// One tile of a result, `ScratchLease.tileRows` rows of `ScratchLease.tileStride`.
+  let tile: UnsafeMutablePointer<Float>
+}
+
 /// Memory of one threaded call: a table for the caller and a block for every worker.
 ///
 /// Calls of several threads at once lease different memory, so they cannot disturb each other. In
@@ -8,8 +16,15 @@ import Glibc
 /// workers, or waits until another call returns the lease that was allocated when the backend was
 /// selected.
 struct ScratchLease {
-  /// Block of a worker.
-  static let workerBytes = 512 << 10
+  /// Largest tile of a result, and what its rows are apart: not a power of two, which would put all
+  /// of them into the same sets of the cache.
+  static let tileRows = 256
+  static let tileColumns = 256
+  static let tileStride = tileColumns + 16
+
+  static let scratchBytes = 512 << 10
+  private static let workerBytes =
+    scratchBytes + tileRows * tileStride * MemoryLayout<Float>.stride
   /// Entries of the caller's table, each 8 bytes.
   static let tableCount = 4096
 
@@ -24,8 +39,10 @@ struct ScratchLease {
   /// Workers that have a block; at least 1.
   let workers: Int
 
-  func block(_ worker: Int) -> UnsafeMutableRawPointer {
-    blocks + worker * Self.workerBytes
+  func memory(_ worker: Int) -> WorkerMemory {
+    let block = blocks + worker * Self.workerBytes
+    return WorkerMemory(
+      scratch: block, tile: (block + Self.scratchBytes).assumingMemoryBound(to: Float.self))
   }
 
   /// Allocates the first lease, which makes all later ones succeed.

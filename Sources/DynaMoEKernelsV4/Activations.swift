@@ -84,45 +84,43 @@ public func gated(kind: Int, gate: P, x: P, into: M, n: Int) {
   }
 }
 
-/// c = c·act'(x).
-public func activationGradient(kind: Int, x: P, c: M, n: Int) {
+/// x = c·act'(x).
+public func activationGradient(kind: Int, c: P, x: M, n: Int) {
   switch kind {
-  case 0: map(x, P(c), c, n) { $1 * Relu.derivative($0) }
-  case 1: map(x, P(c), c, n) { $1 * Gelu.derivative($0) }
-  case 2: map(x, P(c), c, n) { $1 * GeluTanh.derivative($0) }
-  default: map(x, P(c), c, n) { $1 * Silu.derivative($0) }
+  case 0: map(P(x), c, x, n) { $1 * Relu.derivative($0) }
+  case 1: map(P(x), c, x, n) { $1 * Gelu.derivative($0) }
+  case 2: map(P(x), c, x, n) { $1 * GeluTanh.derivative($0) }
+  default: map(P(x), c, x, n) { $1 * Silu.derivative($0) }
   }
 }
 
-/// gateGradient = c·up·act'(gate); c = c·act(gate).
-public func gatedGradient(kind: Int, gate: P, up: P, c: M, gateGradient: M, n: Int) {
+/// gate = c·up·act'(gate) and up = c·act(gate), from the gate before.
+public func gatedGradient(kind: Int, c: P, gate: M, up: M, n: Int) {
   switch kind {
-  case 0: gatedGradient(Relu.self, gate, up, c, gateGradient, n)
-  case 1: gatedGradient(Gelu.self, gate, up, c, gateGradient, n)
-  case 2: gatedGradient(GeluTanh.self, gate, up, c, gateGradient, n)
-  default: gatedGradient(Silu.self, gate, up, c, gateGradient, n)
+  case 0: gatedGradient(Relu.self, c, gate, up, n)
+  case 1: gatedGradient(Gelu.self, c, gate, up, n)
+  case 2: gatedGradient(GeluTanh.self, c, gate, up, n)
+  default: gatedGradient(Silu.self, c, gate, up, n)
   }
 }
 
 @inline(__always)
-private func gatedGradient<F: UnaryFunction>(
-  _: F.Type, _ gate: P, _ up: P, _ c: M, _ gateGradient: M, _ n: Int
-) {
+private func gatedGradient<F: UnaryFunction>(_: F.Type, _ c: P, _ gate: M, _ up: M, _ n: Int) {
   var i = 0
   while i < n {
     let count = min(vectorCount, n - i)
     let whole = count == vectorCount
-    let g = whole ? load(gate + i) : loadPart(gate + i, count)
-    let u = whole ? load(up + i) : loadPart(up + i, count)
+    let g = whole ? load(gate + i) : loadPart(P(gate) + i, count)
+    let u = whole ? load(up + i) : loadPart(P(up) + i, count)
     let incoming = whole ? load(c + i) : loadPart(c + i, count)
     let gateResult = incoming * u * F.derivative(g)
     let result = incoming * F.value(g)
     if whole {
-      store(gateResult, gateGradient + i)
-      store(result, c + i)
+      store(gateResult, gate + i)
+      store(result, up + i)
     } else {
-      storePart(gateResult, gateGradient + i, count)
-      storePart(result, c + i, count)
+      storePart(gateResult, gate + i, count)
+      storePart(result, up + i, count)
     }
     i += count
   }

@@ -8,6 +8,17 @@ public func isFinite(_ x: P, _ n: Int) -> Bool {
   return reduce(x, x, n) { x, _, s in multiplyAdd(x, zero, s) } == 0
 }
 
+public func largestMagnitude(_ x: P, _ n: Int) -> Float {
+  var largest = SIMD16<UInt32>.zero
+  var i = 0
+  while i < n {
+    let v = i + vectorCount <= n ? load(x + i) : loadPart(x + i, n - i)
+    largest = dynamoe_larger_magnitude(v, largest)
+    i += vectorCount
+  }
+  return Float(bitPattern: largest.max())
+}
+
 public func sumOfSquares(_ x: P, _ n: Int) -> Double {
   var (s0, s1) = (SIMD8<Double>.zero, SIMD8<Double>.zero)
   var i = 0
@@ -33,11 +44,11 @@ private struct AdamW {
     let gradient = g * gradientScale
     m = multiplyAdd(old1, m, new1 * gradient)
     v = multiplyAdd(old2, v, new2 * gradient * gradient)
-    w = keep * w - step * (m / (dynamoe_square_root(v) / correction + eps))
+    w = keep * w - step * (m / multiplyAdd(dynamoe_square_root(v), correction, eps))
   }
 }
 
-/// m = β₁m + (1-β₁)g'; v = β₂v + (1-β₂)g'²; w = keep·w - stepSize·m/(√v/correction + eps), g' =
+/// m = β₁m + (1-β₁)g'; v = β₂v + (1-β₂)g'²; w = keep·w - stepSize·m/(√v·correction + eps), g' =
 /// gradientScale·g.
 public func adamw(
   _ w: M, _ g: P, _ m: M, _ v: M, _ n: Int, _ gradientScale: Float, _ keep: Float,

@@ -6,37 +6,38 @@ import CDynaMoEPlatform
 /// second-level cache.
 private let innerBlock = 1024
 
-/// values [outputs, inputs] -> panels [panel][input][panelColumns], padded with zeros.
+/// values [outputs, stride] -> panels [panel][input][panelColumns], padded with zeros.
 public func pack(
-  values: P, outputs: Int, inputs: Int, first: Int, count: Int, packed: M
+  values: P, stride: Int, outputs: Int, inputs: Int, packed: M, panelStride: Int
 ) {
-  for panel in first..<(first + count) {
-    let column = panel * panelColumns
-    let columns = min(panelColumns, outputs - column)
-    let target = packed + column * inputs
-    let source = values + column * inputs
-    packPanel(source, inputs, columns, target)
+  var (source, target) = (values, packed)
+  var column = 0
+  while column < outputs {
+    packPanel(source, stride, inputs, min(panelColumns, outputs - column), target)
+    column += panelColumns
+    source += panelColumns * stride
+    target += panelStride
   }
 }
 
 /// Squares of 8 by 8 in registers, two along a row at a time, so that a line of the cache is read
 /// once; then the edges.
-private func packPanel(_ source: P, _ inputs: Int, _ columns: Int, _ target: M) {
+private func packPanel(_ source: P, _ stride: Int, _ inputs: Int, _ columns: Int, _ target: M) {
   let (squareColumns, squareInputs) = (columns / 8 * 8, inputs / 16 * 16)
   var k = 0
   while k < squareInputs {
     var j = 0
     while j < squareColumns {
-      let (from, to) = (source + j * inputs + k, target + k * panelColumns + j)
-      dynamoe_transpose8(from, inputs, to, panelColumns)
-      dynamoe_transpose8(from + 8, inputs, to + 8 * panelColumns, panelColumns)
+      let (from, to) = (source + j * stride + k, target + k * panelColumns + j)
+      dynamoe_transpose8(from, stride, to, panelColumns)
+      dynamoe_transpose8(from + 8, stride, to + 8 * panelColumns, panelColumns)
       j += 8
     }
     k += 16
   }
   for k in 0..<inputs {
     for j in (k < squareInputs ? squareColumns : 0)..<panelColumns {
-      target[k * panelColumns + j] = j < columns ? source[j * inputs + k] : 0
+      target[k * panelColumns + j] = j < columns ? source[j * stride + k] : 0
     }
   }
 }

@@ -119,6 +119,10 @@ struct PanelProduct {
   var bStep: Int
   var start: Start
 
+  /// Whether the panel is contiguous, and probably followed by the next.
+  @inline(__always)
+  var isPacked: Bool { bStep == panelColumns }
+
   @inline(__always)
   private func run<Tile: RegisterTile>(
     _: Tile.Type, _ rows: RowPointers, _ c: M, _ cStride: Int

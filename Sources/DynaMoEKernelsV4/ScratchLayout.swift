@@ -28,12 +28,19 @@ func nextTile(_ left: Int) -> Int {
 }
 
 extension PanelProduct {
-  /// Multiplies all rows; `columns` of the panel are wanted.
+  /// Multiplies all rows; `columns` of the panel are wanted. Meanwhile the panel behind this one
+  /// is fetched, a part of it for every tile of rows.
   @inline(__always)
   func runAll(_ count: Int, _ scratch: ScratchLayout, _ columns: Int, _ c: M, _ cStride: Int) {
     var row = 0
+    var ahead = b + inner * bStep
     while row < count {
       let rows = nextTile(count - row)
+      if isPacked && count > 4 * tileRows {
+        let part = inner * bStep * rows / count
+        prefetch(ahead, part)
+        ahead += part
+      }
       if columns == panelColumns {
         run(rows, scratch.rows + row, c + row * cStride, cStride)
       } else {

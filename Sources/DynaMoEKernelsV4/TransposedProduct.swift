@@ -7,6 +7,9 @@ private let directRows = 32
 /// Rows of W that are read where they are before the next panel: each may lie in a page of its own.
 private let directBlock = 128
 
+/// Rows of W that are asked for before they are copied.
+private let rowsAhead = 8
+
 /// c[r, j] (+)= Σ_k a[r, k]·W[k, j]; columns ≤ 256 fit the scratch memory.
 public func transposedTile(
   rows: Int, columns: Int, inner: Int, a: P, weights: P, weightStride: Int, accumulate: Bool,
@@ -20,19 +23,21 @@ public func transposedTile(
   repeat {
     let depth = min(block, inner - k)
     let source = weights + k * weightStride
-    let copy = PanelCopy(panels: layout.packed, depth: depth, width: panelColumns)
+    let copy = PanelCopy(memory: layout.packed, depth: depth)
     if !isDirect {
-      for p in 0..<depth { copy.copyRow(p, source + p * weightStride, columns) }
+      for p in 0..<depth {
+        if k + p + rowsAhead < inner { prefetch(source + (p + rowsAhead) * weightStride, columns) }
+        copy.copyRow(p, source + p * weightStride, columns)
+      }
     }
-    var panel = 0
-    while panel * panelColumns < columns {
-      let column = panel * panelColumns
+    var column = 0
+    while column < columns {
       PanelProduct(
-        inner: depth, aStep: 1, b: isDirect ? source + column : copy[panel],
+        inner: depth, aStep: 1, b: isDirect ? source + column : copy[column],
         bStep: isDirect ? weightStride : panelColumns,
         start: k > 0 || accumulate ? .stored : .zero
       ).runAll(rows, layout, min(panelColumns, columns - column), c + column, cStride)
-      panel += 1
+      column += panelColumns
     }
     k += depth
     for r in 0..<rows { layout.rows[r] += depth }

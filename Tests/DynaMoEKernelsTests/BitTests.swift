@@ -38,7 +38,7 @@ import Testing
             groups, x, matrices, bias: bias, into: &c,
             epilogue: .activation(.gelu, into: h.baseAddress!))
           backend.transposedProduct(
-            groups, dy, matrices, into: &dx, accumulate: false, epilogue: .none)
+            groups, dy, matrices, into: &dx, accumulate: false)
           backend.gradientProduct(
             groups, dy, outputs: outputs, x, inputs: inputs, into: &dW, bias: &dBias,
             accumulate: false)
@@ -98,8 +98,7 @@ import Testing
         }
         dy.withUnsafeBufferPointer { dy in
           backend.transposedProduct(
-            groups, dy.baseAddress! + first * outputs, matrices, into: &dx, accumulate: false,
-            epilogue: .none)
+            groups, dy.baseAddress! + first * outputs, matrices, into: &dx, accumulate: false)
         }
       }
       return (bits(c), bits(dx))

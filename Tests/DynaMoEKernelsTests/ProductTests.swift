@@ -64,8 +64,7 @@ import Testing
         backend: backend, values: w, count: problem.count, outputs: outputs, inputs: inputs)
       withExtendedLifetime((w, a)) {
         problem.withGroups(gathered: true) { groups in
-          backend.transposedProduct(
-            groups, a, matrices, into: &c, accumulate: accumulate, epilogue: .none)
+          backend.transposedProduct(groups, a, matrices, into: &c, accumulate: accumulate)
         }
       }
       var expected = [Double]()
@@ -119,5 +118,86 @@ import Testing
         #expect(worstError(dBias, expectedBias, terms: problem.rows) < 1)
       }
     }
+  }
+
+  /// The product and the step in one against one after the other: weights, state, bias and the
+  /// packed copy, bit for bit.
+  @Test(arguments: levels, shapes.indices)
+  func gradientStep(level: String, shape: Int) throws {
+    let (sizes, outputs, inputs) = Self.shapes[shape]
+    guard outputs * inputs > 0 else { return }
+    let backend = try Backend.select(level)
+    for gathered in [false, true] {
+      for isAdamW in [false, true] {
+        let problem = GroupedProblem(sizes)
+        let count = problem.count * outputs * inputs
+        var numbers = SeededNumbers(10)
+        let a = numbers.floats(max(1, problem.rows * outputs))
+        let b = numbers.floats(problem.sourceRows * inputs)
+        let start = numbers.floats(count)
+        let apart = try Weights(start, problem.count * outputs)
+        let together = try Weights(start, problem.count * outputs)
+        let separate = try apart.matrices(backend, problem.count, outputs, inputs)
+        let joint = try together.matrices(backend, problem.count, outputs, inputs)
+        var dW = [Float](repeating: .nan, count: count)
+        problem.withGroups(gathered: gathered) { groups in
+          backend.gradientProduct(
+            groups, a, outputs: outputs, b, inputs: inputs, into: &dW, bias: apart.bias,
+            accumulate: false)
+          backend.step(apart.step(isAdamW), dW, count: count)
+          backend.gradientStep(
+            groups, a, b, joint, bias: together.bias, together.step(isAdamW))
+        }
+        separate.invalidate()
+        #expect(together.values == apart.values)
+        #expect(count == 0 || Array(together.values.prefix(count)) != start)
+        var products: [[Float]] = []
+        for matrices in [separate, joint] {
+          var c = [Float](repeating: .nan, count: problem.rows * outputs)
+          problem.withGroups(gathered: true) { groups in
+            backend.product(groups, b, matrices, bias: nil, into: &c, epilogue: .none)
+          }
+          products.append(c)
+        }
+        withExtendedLifetime((apart, together)) { #expect(products[0] == products[1]) }
+      }
+    }
+  }
+}
+
+/// Weights, the state of an optimizer and the gradient of a bias, in memory that stays where it is.
+private final class Weights {
+  private let count: Int
+  private let outputs: Int
+  private let memory: Buffer<Float>
+
+  init(_ values: [Float], _ outputs: Int) throws {
+    count = values.count
+    self.outputs = outputs
+    memory = try Buffer(zeroed: 3 * values.count + outputs)
+    for (i, value) in values.enumerated() {
+      memory.base[i] = value
+      memory.base[count + i] = value / 3
+      memory.base[2 * count + i] = value * value
+    }
+  }
+
+  private func part(_ index: Int) -> UnsafeMutablePointer<Float> { memory.base + index * count }
+
+  var bias: UnsafeMutablePointer<Float> { part(3) }
+
+  var values: [Float] { Array(UnsafeBufferPointer(start: memory.base, count: memory.capacity)) }
+
+  func matrices(
+    _ backend: Backend, _ count: Int, _ outputs: Int, _ inputs: Int
+  ) throws -> MatrixGroup {
+    try MatrixGroup(
+      backend: backend, values: part(0), count: count, outputs: outputs, inputs: inputs)
+  }
+
+  func step(_ isAdamW: Bool) -> ParameterStep {
+    isAdamW
+      ? .adamw(part(0), part(1), part(2), AdamWStep(lr: 0.01, step: 3))
+      : .sgd(part(0), momentum: part(1), SGDStep(lr: 0.1, momentum: 0.9, decay: 0.01))
   }
 }

@@ -45,25 +45,25 @@ struct RowResults {
   }
 
   private mutating func optimizers(_ backend: Backend, _ n: Int, _ x: [Float], _ y: [Float]) {
-    var (w, m, v) = (x, y, y.map { $0 * $0 })
-    var adamw = AdamWStep(lr: 0.01, step: 3)
-    adamw.gradientScale = 0.5
-    backend.adamw(&w, y, &m, &v, count: n, adamw)
-    values += w + m + v
+    let squares = y.map { $0 * $0 }
+    values += stepped([x, y, squares]) { p in
+      var adamw = AdamWStep(lr: 0.01, step: 3)
+      adamw.gradientScale = 0.5
+      backend.step(.adamw(p[0], p[1], p[2], adamw), y, count: n)
+    }
     for nesterov in [false, true] {
       for first in [false, true] {
-        var (w, buffer) = (x, y)
-        backend.sgd(
-          &w, y, momentum: &buffer, count: n,
-          SGDStep(
+        values += stepped([x, y]) { p in
+          let sgd = SGDStep(
             lr: 0.1, momentum: 0.9, decay: 0.02, nesterov: nesterov, first: first,
-            gradientScale: 0.7))
-        values += w + buffer
+            gradientScale: 0.7)
+          backend.step(.sgd(p[0], momentum: p[1], sgd), y, count: n)
+        }
       }
     }
-    w = x
-    backend.sgd(&w, y, momentum: nil, count: n, SGDStep(lr: 0.1, decay: 0.02))
-    values += w
+    values += stepped([x]) { p in
+      backend.step(.sgd(p[0], momentum: nil, SGDStep(lr: 0.1, decay: 0.02)), y, count: n)
+    }
     for columns in [1, n] where n % columns == 0 {
       var sums = [Float](repeating: 0.5, count: columns)
       backend.addColumnSums(x, times: nil, rows: n / columns, columns: columns, to: &sums)
@@ -71,6 +71,20 @@ struct RowResults {
       values += sums
     }
   }
+}
+
+/// The arrays after `step` with pointers to copies of them.
+private func stepped(
+  _ arrays: [[Float]], _ step: ([UnsafeMutablePointer<Float>]) -> Void
+) -> [Float] {
+  let copies = arrays.map { array in
+    let copy = UnsafeMutableBufferPointer<Float>.allocate(capacity: array.count)
+    _ = copy.initialize(from: array)
+    return copy
+  }
+  defer { for copy in copies { copy.deallocate() } }
+  step(copies.map { $0.baseAddress! })
+  return copies.flatMap { Array($0) }
 }
 
 @Suite struct RowTests {
@@ -91,8 +105,9 @@ struct RowResults {
     for kind in Activation.allCases {
       var value = x
       table.activation(kind.rawValue, x, &value, x.count)
-      var slope = [Float](repeating: 1, count: x.count)
-      table.activationGradient(kind.rawValue, x, &slope, x.count)
+      var slope = x
+      table.activationGradient(
+        kind.rawValue, [Float](repeating: 1, count: x.count), &slope, x.count)
       var worst: Float = 0
       for (i, element) in x.enumerated() {
         let scale = max(1, abs(element))
@@ -160,9 +175,7 @@ struct RowResults {
     var numbers = SeededNumbers(2)
     let w = numbers.floats(problem.count * outputs * inputs)
     let a = numbers.floats(problem.rows * inputs)
-    let (gate, up) = (
-      numbers.floats(problem.rows * outputs), numbers.floats(problem.rows * outputs)
-    )
+    let gate = numbers.floats(problem.rows * outputs)
     let matrices = try MatrixGroup(
       backend: backend, values: w, count: problem.count, outputs: outputs, inputs: inputs)
     func run(_ epilogue: Epilogue) -> [Float] {
@@ -176,7 +189,6 @@ struct RowResults {
       let plain = run(.none)
       for kind in Activation.allCases {
         let value = { Double(Reference.value(kind, $0)) }
-        let slope = { Double(Reference.derivative(kind, $0)) }
         var other = plain
         let activated = other.withUnsafeMutableBufferPointer {
           run(.activation(kind, into: $0.baseAddress!))
@@ -190,23 +202,42 @@ struct RowResults {
         }
         #expect(gated == plain)
         #expect(worstError(other, zip(gate, plain).map { value($0) * Double($1) }, terms: 1) < 1)
-        let sloped = gate.withUnsafeBufferPointer {
-          run(.activationGradient(kind, preactivation: $0.baseAddress!))
-        }
-        #expect(worstError(sloped, zip(gate, plain).map { slope($0) * Double($1) }, terms: 1) < 1)
-        let both = other.withUnsafeMutableBufferPointer { other in
-          gate.withUnsafeBufferPointer { gate in
-            up.withUnsafeBufferPointer { up in
-              run(
-                .gatedGradient(
-                  kind, gate: gate.baseAddress!, up: up.baseAddress!,
-                  gateGradient: other.baseAddress!))
-            }
+      }
+    }
+  }
+
+  @Test(arguments: availableLevels + ["reference"], Activation.allCases)
+  func gradientsThroughActivations(level: String, kind: Activation) throws {
+    let backend = try Backend.select(level)
+    let problem = GroupedProblem([5, 0, 37, 1, 300])
+    let (outputs, inputs) = (19, 279)
+    var numbers = SeededNumbers(2)
+    let w = numbers.floats(problem.count * outputs * inputs)
+    let dy = numbers.floats(problem.rows * outputs)
+    let gate = numbers.floats(problem.rows * inputs)
+    let up = numbers.floats(problem.rows * inputs)
+    let matrices = try MatrixGroup(
+      backend: backend, values: w, count: problem.count, outputs: outputs, inputs: inputs)
+    withExtendedLifetime(w) {
+      problem.withGroups(gathered: false) { groups in
+        var plain = [Float](repeating: .nan, count: problem.rows * inputs)
+        backend.transposedProduct(groups, dy, matrices, into: &plain, accumulate: false)
+        let value = { Double(Reference.value(kind, $0)) }
+        let slope = { Double(Reference.derivative(kind, $0)) }
+        var x = gate
+        backend.transposedProduct(groups, dy, matrices, through: .plain(kind, &x))
+        #expect(worstError(x, zip(gate, plain).map { slope($0) * Double($1) }, terms: 1) < 1)
+        var (g, u) = (gate, up)
+        g.withUnsafeMutableBufferPointer { g in
+          u.withUnsafeMutableBufferPointer { u in
+            backend.transposedProduct(
+              groups, dy, matrices,
+              through: .gated(kind, gate: g.baseAddress!, up: u.baseAddress!))
           }
         }
-        #expect(worstError(both, zip(gate, plain).map { value($0) * Double($1) }, terms: 1) < 1)
+        #expect(worstError(u, zip(gate, plain).map { value($0) * Double($1) }, terms: 1) < 1)
         let expected = plain.indices.map { Double(plain[$0]) * Double(up[$0]) * slope(gate[$0]) }
-        #expect(worstError(other, expected, terms: 1) < 1)
+        #expect(worstError(g, expected, terms: 1) < 1)
       }
     }
   }
@@ -218,6 +249,7 @@ struct RowResults {
       var numbers = SeededNumbers(UInt64(n))
       var x = numbers.floats(n)
       #expect(backend.isFinite(x, n))
+      #expect(backend.largestMagnitude(x, n) == x.map(\.magnitude).max() ?? 0)
       let exact = x.reduce(0) { $0 + Double($1) * Double($1) }
       #expect(abs(backend.sumOfSquares(x, n) - exact) <= 1e-10 * exact)
       for bad in [Float.nan, .infinity, -.infinity] where n > 0 {
@@ -225,6 +257,7 @@ struct RowResults {
         let good = x[place]
         x[place] = bad
         #expect(!backend.isFinite(x, n))
+        #expect(backend.largestMagnitude(x, n) == .infinity)
         x[place] = good
       }
       let doubled = x.map { 2 * $0 }

@@ -59,6 +59,12 @@ DYNAMOE_INLINE dynamoe_float16 dynamoe_where_less(
   return x < y ? yes : no;
 }
 
+/// The larger of |x| and a magnitude, compared by their bits: NaN counts as the largest.
+DYNAMOE_INLINE dynamoe_bits16 dynamoe_larger_magnitude(dynamoe_float16 x, dynamoe_bits16 largest) {
+  dynamoe_bits16 magnitude = (dynamoe_bits16)x & 0x7fffffff;
+  return magnitude > largest ? magnitude : largest;
+}
+
 DYNAMOE_INLINE dynamoe_double8 dynamoe_lower_doubles(dynamoe_float16 x) {
   return __builtin_convertvector(x.lo, dynamoe_double8);
 }
@@ -96,6 +102,10 @@ DYNAMOE_INLINE void dynamoe_store_part(dynamoe_float16 v, float *_Nonnull p, lon
   }
 #endif
 }
+
+/// Asks for a line of memory that is read or written soon.
+DYNAMOE_INLINE void dynamoe_prefetch(const void *_Nonnull p) { __builtin_prefetch(p, 0, 2); }
+DYNAMOE_INLINE void dynamoe_prefetch_write(void *_Nonnull p) { __builtin_prefetch(p, 1, 2); }
 
 typedef dynamoe_float8 dynamoe_unaligned8 __attribute__((aligned(4)));
 

@@ -1,23 +1,16 @@
 import DynaMoEKernels
 
-/// Activations of one forward through an `ExpertBank`, kept for its backward.
+/// Activations of one forward through an `ExpertBank`, each overwritten by its gradient in the
+/// backward.
 struct ExpertActivations: ~Copyable {
   /// up(x) [P, H]
   var up = Buffer<Float>()
   /// gate(x) [P, H], gated experts only
   var gate = Buffer<Float>()
-  /// what `down` reads [P, H]
+  /// What `down` reads [P, H]; stays.
   var hidden = Buffer<Float>()
   /// E(x) [P, D]
   var output = Buffer<Float>()
-}
-
-/// Memory of a backward, shared by all layers of a network.
-struct ExpertScratch: ~Copyable {
-  /// dL/dE(x) on the way in, dL/dx on the way out, [P, D]
-  var pairs = Buffer<Float>()
-  var hidden = Buffer<Float>()
-  var gate = Buffer<Float>()
 }
 
 /// The experts of a layer, routed or shared: `E(x) = down(act(up(x)))`, or gated `down(act(gate(x))
@@ -87,39 +80,59 @@ final class ExpertBank {
     down.forward(groups.ungathered, hiddenBase, into: activations.output.base)
   }
 
-  /// Room for `backward`.
-  func reserve(
-    _ scratch: inout ExpertScratch, pairs: Int, mostPairs: Int
-  ) throws(AllocationError) {
-    try scratch.pairs.reservePairs(pairs, most: mostPairs, stride: width)
-    try scratch.hidden.reservePairs(pairs, most: mostPairs, stride: hidden)
-    if gate != nil { try scratch.gate.reservePairs(pairs, most: mostPairs, stride: hidden) }
-  }
-
-  /// Reads dL/dE(x) in `scratch.pairs`, adds to the gradients of the weights, and leaves dL/dx of
-  /// every pair there.
+  /// From dL/dE(x) in `activations.output`: leaves dL/d(up(x)) and dL/d(gate(x)) in their places,
+  /// and dL/dx of every pair [P, D] in `inputGradient` if that is wanted.
   func backward(
-    _ x: UnsafePointer<Float>, groups: RowGroups, _ activations: borrowing ExpertActivations,
-    scratch: borrowing ExpertScratch
+    groups: RowGroups, _ activations: borrowing ExpertActivations,
+    into inputGradient: UnsafeMutablePointer<Float>?
   ) {
     let sorted = groups.ungathered
-    let gradient = scratch.pairs.base
-    let hiddenGradient = scratch.hidden.base
-    down.addGradients(sorted, outputGradient: gradient, activations.hidden.base)
-    let epilogue: Epilogue =
-      gate == nil
-      ? .activationGradient(function, preactivation: activations.up.base)
-      : .gatedGradient(
-        function, gate: activations.gate.base, up: activations.up.base,
-        gateGradient: scratch.gate.base)
-    down.inputGradient(sorted, outputGradient: gradient, into: hiddenGradient, epilogue: epilogue)
-    up.addGradients(groups, outputGradient: hiddenGradient, x)
-    up.inputGradient(sorted, outputGradient: hiddenGradient, into: gradient)
-    if let gate {
-      let gateGradient = scratch.gate.base
-      gate.addGradients(groups, outputGradient: gateGradient, x)
-      gate.inputGradient(sorted, outputGradient: gateGradient, into: gradient, accumulate: true)
+    let upGradient = activations.up.base
+    down.inputGradient(
+      sorted, outputGradient: activations.output.base,
+      through: gate == nil
+        ? .plain(function, upGradient)
+        : .gated(function, gate: activations.gate.base, up: upGradient))
+    guard let inputGradient else { return }
+    up.inputGradient(sorted, outputGradient: upGradient, into: inputGradient)
+    gate?.inputGradient(
+      sorted, outputGradient: activations.gate.base, into: inputGradient, accumulate: true)
+  }
+
+  /// The gradients of weights and biases, after `backward`.
+  func weightGradients(
+    _ x: UnsafePointer<Float>, groups: RowGroups, _ activations: borrowing ExpertActivations,
+    _ use: GradientUse
+  ) {
+    down.weightGradients(
+      groups.ungathered, outputGradient: activations.output.base, activations.hidden.base, use)
+    up.weightGradients(groups, outputGradient: activations.up.base, x, use)
+    gate?.weightGradients(groups, outputGradient: activations.gate.base, x, use)
+  }
+
+  /// No |dL/dW| and |dL/dbias| of the latest `backward` is larger. `largestInput` is the largest |x|.
+  func gradientBound(
+    largestInput: Float, groups: RowGroups, _ activations: borrowing ExpertActivations
+  ) -> Double {
+    let backend = up.backend
+    var rows = 0
+    for group in 0..<groups.count {
+      rows = max(rows, Int(groups.offsets[group + 1] - groups.offsets[group]))
     }
+    func largest(_ values: borrowing Buffer<Float>, _ columns: Int) -> Float {
+      backend.largestMagnitude(values.base, groups.rows * columns)
+    }
+    let intoHidden = max(
+      largest(activations.up, hidden), gate == nil ? 0 : largest(activations.gate, hidden))
+    let intoOutput = largest(activations.output, width)
+    return max(
+      DynaMoE.gradientBound(rows: rows, intoOutput, largest(activations.hidden, hidden)),
+      DynaMoE.gradientBound(rows: rows, intoHidden, largestInput))
+  }
+
+  /// Places of the weights among all parameters.
+  var weightRanges: [Range<Int>] {
+    [up.weightRange, down.weightRange] + (gate.map { [$0.weightRange] } ?? [])
   }
 }
 

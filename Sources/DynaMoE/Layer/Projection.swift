@@ -8,6 +8,8 @@ struct Projection {
   let weight: UnsafePointer<Float>
   let bias: UnsafePointer<Float>?
   let weightGradient: UnsafeMutablePointer<Float>
+  /// Of the first weight among all parameters.
+  private let parameterOffset: Int
   let biasGradient: UnsafeMutablePointer<Float>?
 
   /// `bias` may name a parameter that the network does not have.
@@ -22,11 +24,17 @@ struct Projection {
       name, in: parameters, count: count, outputs: outputs, inputs: inputs)
     weight = UnsafePointer(values)
     weightGradient = gradient
+    parameterOffset = values - parameters.base
     bias = biasName.flatMap { parameters.pointer($0) }.map { UnsafePointer($0) }
     biasGradient = biasName.flatMap { parameters.gradientPointer($0) }
   }
 
   var hasBias: Bool { bias != nil }
+
+  /// Places of the weights among all parameters.
+  var weightRange: Range<Int> {
+    parameterOffset..<parameterOffset + matrices.count * matrices.outputs * matrices.inputs
+  }
 
   func forward(
     _ groups: RowGroups, _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>,
@@ -35,23 +43,52 @@ struct Projection {
     backend.product(groups, x, matrices, bias: bias, into: y, epilogue: epilogue)
   }
 
-  /// Adds to dL/dW and dL/dbias.
-  func addGradients(
-    _ groups: RowGroups, outputGradient dy: UnsafePointer<Float>, _ x: UnsafePointer<Float>
+  /// dL/dW and dL/dbias.
+  func weightGradients(
+    _ groups: RowGroups, outputGradient dy: UnsafePointer<Float>, _ x: UnsafePointer<Float>,
+    _ use: GradientUse = .add
   ) {
-    backend.gradientProduct(
-      groups, dy, outputs: matrices.outputs, x, inputs: matrices.inputs, into: weightGradient,
-      bias: biasGradient, accumulate: true)
+    switch use {
+    case .add:
+      backend.gradientProduct(
+        groups, dy, outputs: matrices.outputs, x, inputs: matrices.inputs, into: weightGradient,
+        bias: biasGradient, accumulate: true)
+    case .step(let step):
+      backend.gradientStep(
+        groups, dy, x, matrices, bias: biasGradient, step.advanced(by: parameterOffset))
+    }
   }
 
   /// dL/dx of grouped rows.
   func inputGradient(
     _ groups: RowGroups, outputGradient dy: UnsafePointer<Float>,
-    into dx: UnsafeMutablePointer<Float>, accumulate: Bool = false, epilogue: Epilogue = .none
+    into dx: UnsafeMutablePointer<Float>, accumulate: Bool = false
   ) {
-    backend.transposedProduct(
-      groups, dy, matrices, into: dx, accumulate: accumulate, epilogue: epilogue)
+    backend.transposedProduct(groups, dy, matrices, into: dx, accumulate: accumulate)
   }
+
+  /// dL/dx of grouped rows, sent on through the activation that x came from.
+  func inputGradient(
+    _ groups: RowGroups, outputGradient dy: UnsafePointer<Float>,
+    through activation: ActivationGradient
+  ) {
+    backend.transposedProduct(groups, dy, matrices, through: activation)
+  }
+}
+
+/// No |Σ a·b| and |Σ a| over `rows` rows is larger, given the largest |a| and |b|; never NaN.
+func gradientBound(rows: Int, _ a: Float, _ b: Float) -> Double {
+  let bound = Double(rows) * Double(a) * max(1, Double(b))
+  return bound.isNaN ? .infinity : bound
+}
+
+/// What becomes of the gradients of matrices.
+enum GradientUse {
+  /// They are added to those of the network.
+  case add
+  /// The optimizer makes its step, given for all parameters, with them at once; only those of biases
+  /// are kept, which stand for 0 before.
+  case step(ParameterStep)
 }
 
 extension RowGroups {

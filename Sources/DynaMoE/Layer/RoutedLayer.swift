@@ -13,8 +13,9 @@ final class LayerPass {
 
 /// Memory of a backward, shared by all layers of a network.
 final class LayerScratch {
-  var experts = ExpertScratch()
-  var shared = ExpertScratch()
+  /// dL/dx of every pair [P, D], and of those with shared experts
+  var pairs = Buffer<Float>()
+  var sharedPairs = Buffer<Float>()
   /// dL/dw of each pair [P]
   var weightGradient = Buffer<Float>()
   /// dL/dz [T, N]
@@ -68,6 +69,9 @@ final class RoutedLayer {
   }
 
   var expertCount: Int { router.experts }
+
+  /// Places of the experts' weights among all parameters.
+  var weightRanges: [Range<Int>] { experts.weightRanges + (shared?.weightRanges ?? []) }
 
   /// Most pairs that `rows` rows can have.
   private func mostPairs(_ rows: Int) -> Int { rows * router.settings.maxActive }
@@ -141,26 +145,26 @@ final class RoutedLayer {
   /// Room for the backward of `pass`.
   func reserve(_ scratch: LayerScratch, rows: Int, _ pass: LayerPass) throws(AllocationError) {
     let pairs = pass.dispatch.pairs
-    try experts.reserve(&scratch.experts, pairs: pairs, mostPairs: mostPairs(rows))
+    try scratch.pairs.reservePairs(pairs, most: mostPairs(rows), stride: width)
     try scratch.weightGradient.reservePairs(pairs, most: mostPairs(rows), stride: 1)
     try scratch.logitGradient.reserve(rows * expertCount)
-    if let shared {
-      try shared.reserve(
-        &scratch.shared, pairs: rows * shared.count, mostPairs: rows * shared.count)
-    }
+    if let shared { try scratch.sharedPairs.reserve(rows * shared.count * width) }
   }
 
-  /// From dL/dy [T, D]: adds to the gradients of the layer's parameters, writes dL/dx [T, D].
+  /// From dL/dy [T, D]: adds to the gradients of the router's parameters, writes dL/dx [T, D] if that
+  /// is wanted. Those of the experts follow with `weightGradients`.
   func backward(
     _ x: UnsafePointer<Float>, rows: Int, outputGradient dy: UnsafePointer<Float>,
     losses: LossConfiguration, _ pass: LayerPass, _ record: RoutingRecord,
-    _ scratch: LayerScratch, into dx: UnsafeMutablePointer<Float>
+    _ scratch: LayerScratch, into dx: UnsafeMutablePointer<Float>?
   ) {
     spread(dy, rows: rows, pass, record, scratch)
     experts.backward(
-      x, groups: pass.dispatch.gathered, pass.activations, scratch: scratch.experts)
+      groups: pass.dispatch.gathered, pass.activations,
+      into: dx == nil ? nil : scratch.pairs.base)
     shared?.backward(
-      x, groups: pass.sharedDispatch.gathered, pass.sharedActivations, scratch: scratch.shared)
+      groups: pass.sharedDispatch.gathered, pass.sharedActivations,
+      into: dx == nil ? nil : scratch.sharedPairs.base)
     router.backward(
       x, pass.routing,
       RouterBackward(
@@ -170,10 +174,29 @@ final class RoutedLayer {
         weightGradient: scratch.weightGradient.base,
         auxiliary: router.auxiliaryGradients(losses, sparsity: pass.sparsity, rows: rows)),
       logitGradient: scratch.logitGradient.base, into: dx)
-    gather(rows: rows, pass, scratch, into: dx)
+    if let dx { gather(rows: rows, pass, scratch, into: dx) }
   }
 
-  /// dL/dE_p = w_p dy and dL/dw_p = dy · E_p of every pair p; dL/dS = dy of the shared.
+  /// The gradients of the experts' weights and biases, after `backward`.
+  func weightGradients(_ x: UnsafePointer<Float>, _ pass: LayerPass, _ use: GradientUse) {
+    experts.weightGradients(x, groups: pass.dispatch.gathered, pass.activations, use)
+    shared?.weightGradients(x, groups: pass.sharedDispatch.gathered, pass.sharedActivations, use)
+  }
+
+  /// No gradient of the experts' weights and biases is larger; see `ExpertBank`.
+  func gradientBound(_ x: UnsafePointer<Float>, rows: Int, _ pass: LayerPass) -> Double {
+    let input = backend.largestMagnitude(x, rows * width)
+    let bound = experts.gradientBound(
+      largestInput: input, groups: pass.dispatch.gathered, pass.activations)
+    guard let shared else { return bound }
+    return max(
+      bound,
+      shared.gradientBound(
+        largestInput: input, groups: pass.sharedDispatch.gathered, pass.sharedActivations))
+  }
+
+  /// dL/dE_p = w_p dy, in the place of E_p, and dL/dw_p = dy · E_p of every pair p; dL/dS = dy of the
+  /// shared.
   private func spread(
     _ dy: UnsafePointer<Float>, rows: Int, _ pass: LayerPass, _ record: RoutingRecord,
     _ scratch: LayerScratch
@@ -183,9 +206,8 @@ final class RoutedLayer {
     let expertOfRow = pass.dispatch.expertOfRow
     let output = pass.activations.output.base
     let weights = record.weights
-    let pairs = scratch.experts.pairs.base
     let weightGradient = scratch.weightGradient.base
-    let sharedPairs = scratch.shared.pairs.base
+    let sharedOutput = pass.sharedActivations.output.base
     let sharedCount = shared?.count ?? 0
     let n = expertCount
     let d = width
@@ -195,12 +217,12 @@ final class RoutedLayer {
         let gradient = dy + row * d
         for index in Int(first[row])..<Int(first[row + 1]) {
           let pair = Int(pairOfRow[index])
-          backend.scale(
-            gradient, by: weights[row * n + Int(expertOfRow[index])], into: pairs + pair * d, d)
           weightGradient[pair] = backend.dot(gradient, output + pair * d, d)
+          backend.scale(
+            gradient, by: weights[row * n + Int(expertOfRow[index])], into: output + pair * d, d)
         }
         for j in 0..<sharedCount {
-          (sharedPairs + (j * rows + row) * d).update(from: gradient, count: d)
+          (sharedOutput + (j * rows + row) * d).update(from: gradient, count: d)
         }
       }
     }
@@ -213,8 +235,8 @@ final class RoutedLayer {
   ) {
     let first = pass.dispatch.firstOfRow
     let pairOfRow = pass.dispatch.pairOfRow
-    let pairs = scratch.experts.pairs.base
-    let sharedPairs = scratch.shared.pairs.base
+    let pairs = scratch.pairs.base
+    let sharedPairs = scratch.sharedPairs.base
     let sharedCount = shared?.count ?? 0
     let d = width
     let backend = backend

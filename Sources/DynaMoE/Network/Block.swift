@@ -80,7 +80,8 @@ final class Block {
     try scratch.normalised.reserve(rows * width)
   }
 
-  /// From dL/dnext to dL/dh [T, D]: adds to the gradients of the parameters.
+  /// From dL/dnext to dL/dh [T, D]: adds to the gradients of norm and router; those of the experts
+  /// follow with `weightGradients`.
   func backward(
     rows: Int, outputGradient dNext: UnsafePointer<Float>, losses: LossConfiguration,
     _ pass: BlockPass, _ scratch: BlockScratch, into dh: UnsafeMutablePointer<Float>
@@ -98,6 +99,14 @@ final class Block {
       backend.add(
         dNext + range.lowerBound * d, to: dh + range.lowerBound * d, range.count * d)
     }
+  }
+
+  func weightGradients(_ pass: BlockPass, _ use: GradientUse) {
+    layer.weightGradients(layerInput(pass), pass.layer, use)
+  }
+
+  func gradientBound(rows: Int, _ pass: BlockPass) -> Double {
+    layer.gradientBound(layerInput(pass), rows: rows, pass.layer)
   }
 
   private func layerInput(_ pass: BlockPass) -> UnsafePointer<Float> {

@@ -8,6 +8,9 @@ final class Head {
   private let width: Int
   let norm: NormLayer?
   private let projection: Projection
+  /// Places of the weights among all parameters; nil when the step has to wait for other gradients
+  /// of theirs: those of the embedding, or of another slice.
+  let separateRange: Range<Int>?
   private let backend: Backend
 
   init(
@@ -19,10 +22,16 @@ final class Head {
     norm = NormLayer(
       model.norm, name: "norm", width: model.width, parameters: parameters,
       backend: matrices.backend)
-    projection = try Projection(
+    let projection = try Projection(
       weight: model.tiedEmbedding ? "embedding.weight" : "head.weight", bias: "head.bias",
       outputs: model.outputs, inputs: model.width, parameters: parameters, matrices: matrices)
+    self.projection = projection
+    separateRange =
+      model.tiedEmbedding || model.outputs > Self.mostSeparateOutputs ? nil : projection.weightRange
   }
+
+  /// Slices of so few logits hold all rows of a usual batch.
+  private static let mostSeparateOutputs = 1024
 
   /// Rows of a slice.
   var sliceRows: Int { max(1, (1 << 23) / outputs) }
@@ -41,14 +50,22 @@ final class Head {
     }
   }
 
-  /// From dL/dlogits of normalised rows: adds to the gradients of weight and bias, writes dL/dx.
+  /// dL/dx from dL/dlogits of normalised rows.
   func backward(
-    _ x: UnsafePointer<Float>, rows: Int, outputGradient: UnsafePointer<Float>,
-    into dx: UnsafeMutablePointer<Float>
+    rows: Int, outputGradient: UnsafePointer<Float>, into dx: UnsafeMutablePointer<Float>
   ) {
-    RowGroups.withAll(rows: rows) { groups in
-      projection.addGradients(groups, outputGradient: outputGradient, x)
-      projection.inputGradient(groups, outputGradient: outputGradient, into: dx)
+    RowGroups.withAll(rows: rows) {
+      projection.inputGradient($0, outputGradient: outputGradient, into: dx)
+    }
+  }
+
+  /// The gradients of weight and bias from dL/dlogits of normalised rows.
+  func weightGradients(
+    _ x: UnsafePointer<Float>, rows: Int, outputGradient: UnsafePointer<Float>,
+    _ use: GradientUse = .add
+  ) {
+    RowGroups.withAll(rows: rows) {
+      projection.weightGradients($0, outputGradient: outputGradient, x, use)
     }
   }
 }

@@ -73,16 +73,17 @@ final class InputLayer {
     }
   }
 
-  /// Adds to the gradients of the parameters; writes dL/dx [T, inputs] if asked.
+  /// Adds to the gradients of an embedding; writes dL/dx [T, inputs] of features if asked. Those of
+  /// the projection follow with `weightGradients`.
   func backward(
     _ source: RowSource, rows: Int, outputGradient dh: UnsafePointer<Float>,
     into dx: UnsafeMutablePointer<Float>?
   ) {
     switch (source, map) {
-    case (.features(let x), .projection(let projection)):
-      RowGroups.withAll(rows: rows) { groups in
-        projection.addGradients(groups, outputGradient: dh, x)
-        if let dx { projection.inputGradient(groups, outputGradient: dh, into: dx) }
+    case (.features, .projection(let projection)):
+      guard let dx else { return }
+      RowGroups.withAll(rows: rows) {
+        projection.inputGradient($0, outputGradient: dh, into: dx)
       }
     case (.tokens(let ids), .embedding(_, let gradient, _)):
       // Threads share columns, not rows: the order of every sum is that of the rows.
@@ -96,6 +97,30 @@ final class InputLayer {
       }
     default: break
     }
+  }
+
+  func weightGradients(
+    _ source: RowSource, rows: Int, outputGradient dh: UnsafePointer<Float>, _ use: GradientUse
+  ) {
+    guard case .features(let x) = source, case .projection(let projection) = map else { return }
+    RowGroups.withAll(rows: rows) {
+      projection.weightGradients($0, outputGradient: dh, x, use)
+    }
+  }
+
+  /// No gradient of the projection's weights and bias is larger; see `ExpertBank`.
+  func gradientBound(
+    _ source: RowSource, rows: Int, outputGradient dh: UnsafePointer<Float>
+  ) -> Double {
+    guard case .features(let x) = source else { return 0 }
+    return DynaMoE.gradientBound(
+      rows: rows, backend.largestMagnitude(dh, rows * width),
+      backend.largestMagnitude(x, rows * inputs))
+  }
+
+  /// Places of the projection's weights among all parameters.
+  var weightRange: Range<Int>? {
+    if case .projection(let projection) = map { projection.weightRange } else { nil }
   }
 }
 

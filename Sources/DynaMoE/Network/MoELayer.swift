@@ -16,7 +16,6 @@ public final class MoELayer: RoutedNetwork {
   private let record: RoutingRecord
   private let scratch = LayerScratch()
   private var input = Buffer<Float>()
-  private var inputGradientStore = Buffer<Float>()
 
   /// A layer with weights drawn from `seed`: the same seed and configuration give the same bits.
   public convenience init(
@@ -157,12 +156,12 @@ public final class MoELayer: RoutedNetwork {
     }
     try withMemory(for: "a backward of \(rows) rows") { () throws(AllocationError) in
       try layer.reserve(scratch, rows: rows, pass)
-      if inputGradient == nil { try inputGradientStore.reserve(rows * width) }
     }
     gradientMoments?.begin(backend)
     layer.backward(
       input.base, rows: rows, outputGradient: dy, losses: storage.losses, pass, record, scratch,
-      into: inputGradient?.baseAddress ?? inputGradientStore.base)
+      into: inputGradient?.baseAddress)
+    layer.weightGradients(input.base, pass, .add)
     gradientMoments?.end(backend)
     trainingState = .finished(rows: rows)
   }

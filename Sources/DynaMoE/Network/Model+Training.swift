@@ -101,8 +101,7 @@ extension Model {
         gradient: batch.logitGradient.base, rowLoss: batch.rowLoss.base, backend: backend)
       backwardHead(batch.logitGradient.base, first: first, count: count)
     }
-    backwardBlocks(rows: rows, inputGradient: inputGradient?.baseAddress)
-    trainingState = .finished(rows: rows)
+    backwardAll(rows: rows, inputGradient: inputGradient?.baseAddress)
   }
 
   /// The same from dL/dlogits [T, C], to which the gradients of the weighted auxiliary losses are
@@ -120,7 +119,13 @@ extension Model {
     for first in stride(from: 0, to: rows, by: slice) {
       backwardHead(base + first * outputs, first: first, count: min(slice, rows - first))
     }
-    backwardBlocks(rows: rows, inputGradient: inputGradient?.baseAddress)
+    backwardAll(rows: rows, inputGradient: inputGradient?.baseAddress)
+  }
+
+  private func backwardAll(rows: Int, inputGradient: UnsafeMutablePointer<Float>?) {
+    let gradient = backwardBlocks(rows: rows, inputGradient: inputGradient)
+    weightGradients(rows: rows, outputGradient: gradient, .add)
+    gradientMoments?.end(backend)
     trainingState = .finished(rows: rows)
   }
 
@@ -154,6 +159,7 @@ extension Model {
     try reserveBackward(rows)
     var task = TaskLoss(targets, rows: rows, outputs: outputs, sampleWeight: sampleWeight)
     let slice = head.sliceRows
+    let separates = canSeparate(rows: rows)
     for first in stride(from: 0, to: rows, by: slice) {
       let count = min(slice, rows - first)
       let logits = batch.logitGradient.base
@@ -163,18 +169,63 @@ extension Model {
         backend: backend)
       guard task.mean.isFinite else { throw nonFiniteLoss() }
       if first == 0 {
-        zeroGradients()
+        storage.optimizer.zeroOtherGradients()
+        if !separates { storage.optimizer.zeroSeparateGradients() }
+        gradientMoments?.reset()
         gradientMoments?.begin(backend)
       }
-      backwardHead(logits, first: first, count: count)
+      if separates && head.separateRange != nil {
+        head.backward(rows: count, outputGradient: logits, into: batch.gradient.base)
+      } else {
+        backwardHead(logits, first: first, count: count)
+      }
     }
     let losses = try checked(losses(task: task.mean, accuracy: task.accuracy, rows: rows))
-    backwardBlocks(rows: rows, inputGradient: nil)
+    let gradient = backwardBlocks(rows: rows, inputGradient: nil)
+    if separates && Optimizer.allows(gradientBound(rows: rows, outputGradient: gradient)) {
+      try separateStep(rows: rows, outputGradient: gradient, rate)
+    } else {
+      try wholeStep(rows: rows, outputGradient: gradient, rate, separated: separates)
+    }
+    return losses
+  }
+
+  /// Whether the step of the matrices may follow at once on each gradient: no other gradient counts
+  /// for them, and nobody measures it.
+  private func canSeparate(rows: Int) -> Bool {
+    storage.optimizer.isSeparable && gradientMoments == nil
+      && (head.separateRange == nil || rows <= head.sliceRows)
+  }
+
+  /// The gradients of all matrices, each with its step, once it is known that none can fail.
+  private func separateStep(
+    rows: Int, outputGradient: UnsafePointer<Float>, _ rate: Double
+  ) throws(DynaMoEError) {
+    try storage.optimizer.checkOtherGradients()
+    commitTrainingForward(rows: rows)
+    trainingState = .finished(rows: rows)
+    storage.matrices.invalidateAll()
+    let step = GradientUse.step(storage.optimizer.beginSeparateStep(learningRate: rate))
+    if head.separateRange != nil { headWeightGradients(rows: rows, step) }
+    weightGradients(rows: rows, outputGradient: outputGradient, step)
+    storage.optimizer.finishSeparateStep(learningRate: rate)
+    controlRouters()
+  }
+
+  /// All gradients, then the step of all parameters.
+  private func wholeStep(
+    rows: Int, outputGradient: UnsafePointer<Float>, _ rate: Double, separated: Bool
+  ) throws(DynaMoEError) {
+    if separated {
+      storage.optimizer.zeroSeparateGradients()
+      if head.separateRange != nil { headWeightGradients(rows: rows, .add) }
+    }
+    weightGradients(rows: rows, outputGradient: outputGradient, .add)
+    gradientMoments?.end(backend)
     let scale = try storage.optimizer.gradientScale()
     commitTrainingForward(rows: rows)
     trainingState = .finished(rows: rows)
     applyStep(rate, scale)
-    return losses
   }
 
   // MARK: - Parts
@@ -207,15 +258,25 @@ extension Model {
     UnsafePointer(head.norm == nil ? batch.hidden.base : batch.normalised.base)
   }
 
-  /// dL/d(head's input) of some rows, into `batch.gradient`.
+  /// dL/d(head's input) of some rows, into `batch.gradient`, and the head's own gradients.
   private func backwardHead(_ outputGradient: UnsafePointer<Float>, first: Int, count: Int) {
     head.backward(
-      headInput + first * width, rows: count, outputGradient: outputGradient,
-      into: batch.gradient.base + first * width)
+      rows: count, outputGradient: outputGradient, into: batch.gradient.base + first * width)
+    head.weightGradients(
+      headInput + first * width, rows: count, outputGradient: outputGradient)
   }
 
-  /// From dL/d(head's input) in `batch.gradient` to the first map.
-  private func backwardBlocks(rows: Int, inputGradient: UnsafeMutablePointer<Float>?) {
+  /// The head's own gradients, of the only slice of rows.
+  private func headWeightGradients(rows: Int, _ use: GradientUse) {
+    head.weightGradients(
+      headInput, rows: rows, outputGradient: batch.logitGradient.base, use)
+  }
+
+  /// From dL/d(head's input) in `batch.gradient` to the first map, but for the gradients of experts
+  /// and input projection. Returns dL/d(result of the first map).
+  private func backwardBlocks(
+    rows: Int, inputGradient: UnsafeMutablePointer<Float>?
+  ) -> UnsafePointer<Float> {
     var gradient = batch.gradient.base
     var other = batch.otherGradient.base
     if let norm = head.norm {
@@ -233,7 +294,35 @@ extension Model {
     if let source = batch.source {
       input.backward(source, rows: rows, outputGradient: gradient, into: inputGradient)
     }
-    gradientMoments?.end(backend)
+    return UnsafePointer(gradient)
+  }
+
+  /// The gradients that `backwardBlocks` leaves out.
+  private func weightGradients(
+    rows: Int, outputGradient: UnsafePointer<Float>, _ use: GradientUse
+  ) {
+    for index in blocks.indices.reversed() { blocks[index].weightGradients(passes[index], use) }
+    if let source = batch.source {
+      input.weightGradients(source, rows: rows, outputGradient: outputGradient, use)
+    }
+  }
+
+  /// None of them, nor of the head's own when its step is separate, is larger.
+  private func gradientBound(rows: Int, outputGradient: UnsafePointer<Float>) -> Double {
+    var bound = 0.0
+    if head.separateRange != nil {
+      bound = DynaMoE.gradientBound(
+        rows: rows, backend.largestMagnitude(batch.logitGradient.base, rows * outputs),
+        backend.largestMagnitude(headInput, rows * width))
+    }
+    for index in blocks.indices {
+      bound = max(bound, blocks[index].gradientBound(rows: rows, passes[index]))
+    }
+    if let source = batch.source {
+      bound = max(
+        bound, input.gradientBound(source, rows: rows, outputGradient: outputGradient))
+    }
+    return bound
   }
 
   /// Copies the rows: their owner may change them before the backward.

@@ -55,6 +55,9 @@ public final class Model: RoutedNetwork {
     super.init(
       storage, layers: blocks.map(\.layer), passes: passes.map(\.layer),
       records: passes.map(\.record))
+    storage.optimizer.separate(
+      blocks.flatMap(\.layer.weightRanges)
+        + [input.weightRange, head.separateRange].compactMap { $0 })
   }
 
   /// The network of a file that ``RoutedNetwork/save(to:)`` wrote. Training goes on as if it had

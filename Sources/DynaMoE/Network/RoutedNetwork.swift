@@ -130,8 +130,13 @@ public class RoutedNetwork {
   /// The part of a step that cannot fail.
   func applyStep(_ learningRate: Double, _ gradientScale: Float) {
     storage.optimizer.apply(learningRate: learningRate, gradientScale: gradientScale)
-    for layer in layers { layer.router.control(afterStepWith: storage.losses) }
     storage.matrices.invalidateAll()
+    controlRouters()
+  }
+
+  /// What the routers' controllers do after a step.
+  func controlRouters() {
+    for layer in layers { layer.router.control(afterStepWith: storage.losses) }
   }
 
   /// Sets all gradients to 0; a pending backward stays valid.

@@ -22,6 +22,9 @@ final class Optimizer {
   private let first: Buffer<Float>
   private let second: Buffer<Float>
   private let runs: [Run]
+  /// Parameters whose step may follow at once on their gradients, and the runs of all others.
+  private var separate: [Range<Int>] = []
+  private var otherRuns: [Run]
   /// Steps so far.
   var steps = 0
 
@@ -52,7 +55,70 @@ final class Optimizer {
       }
     }
     self.runs = runs
+    otherRuns = runs
   }
+
+  // MARK: - Separate steps
+
+  /// Whether a parameter's step needs no gradient but its own.
+  var isSeparable: Bool { settings.clip == nil }
+
+  /// Names the weights whose step may follow at once on their gradients: matrices that decay.
+  func separate(_ ranges: [Range<Int>]) {
+    separate = ranges.sorted { $0.lowerBound < $1.lowerBound }
+    otherRuns = []
+    var next = 0
+    for run in runs {
+      var start = run.start
+      let end = run.start + run.count
+      while next < separate.count, separate[next].lowerBound < end {
+        let range = separate[next]
+        if range.lowerBound > start {
+          otherRuns.append(Run(start: start, count: range.lowerBound - start, decays: run.decays))
+        }
+        start = range.upperBound
+        next += 1
+      }
+      if start < end { otherRuns.append(Run(start: start, count: end - start, decays: run.decays)) }
+    }
+  }
+
+  func zeroSeparateGradients() {
+    for range in separate {
+      backend.fill(parameters.gradientBase + range.lowerBound, with: 0, count: range.count)
+    }
+  }
+
+  func zeroOtherGradients() {
+    for run in otherRuns {
+      backend.fill(parameters.gradientBase + run.start, with: 0, count: run.count)
+    }
+  }
+
+  /// Throws when the gradient of one of the other parameters is not finite or too large; those of the
+  /// separate weights count as 0 or are so.
+  func checkOtherGradients() throws(DynaMoEError) {
+    var sum = 0.0
+    for run in otherRuns {
+      sum += backend.sumOfSquares(parameters.gradientBase + run.start, run.count)
+    }
+    if !(sum.squareRoot() <= largestGradient) { try checkGradients(scale: 1) }
+  }
+
+  /// Whether a step can be made with gradients up to `bound`.
+  static func allows(_ bound: Double) -> Bool { bound <= largestGradient }
+
+  /// Begins a step and returns that of the separate weights.
+  func beginSeparateStep(learningRate: Double) -> ParameterStep {
+    steps += 1
+    return parameterStep(learningRate, gradientScale: 1, decays: true)
+  }
+
+  func finishSeparateStep(learningRate: Double) {
+    apply(otherRuns, learningRate, gradientScale: 1)
+  }
+
+  // MARK: - Whole steps
 
   /// The factor of all gradients: min(1, clip / (global norm + 1e-6)).
   ///
@@ -61,19 +127,21 @@ final class Optimizer {
     let norm = backend.sumOfSquares(parameters.gradientBase, parameters.extent).squareRoot()
     let clip = norm.isFinite ? settings.clip : nil
     let scale = clip.map { Float(min(1, $0 / (norm + 1e-6))) } ?? 1
-    guard norm * Double(scale) <= largestGradient else {
-      for (index, entry) in parameters.entries.enumerated() {
-        let bad = parameters.gradient(index)?.first {
-          !(Double($0.magnitude) * Double(scale) <= largestGradient)
-        }
-        guard let bad else { continue }
-        throw .failed(
-          "the gradient of \(entry.specification.name) has \(bad), allowed: finite, at most \(largestGradient); nothing was changed"
-        )
-      }
-      return scale
-    }
+    if !(norm * Double(scale) <= largestGradient) { try checkGradients(scale: scale) }
     return scale
+  }
+
+  /// Throws when a gradient is not finite or too large, and names it.
+  private func checkGradients(scale: Float) throws(DynaMoEError) {
+    for (index, entry) in parameters.entries.enumerated() {
+      let bad = parameters.gradient(index)?.first {
+        !(Double($0.magnitude) * Double(scale) <= largestGradient)
+      }
+      guard let bad else { continue }
+      throw .failed(
+        "the gradient of \(entry.specification.name) has \(bad), allowed: finite, at most \(largestGradient); nothing was changed"
+      )
+    }
   }
 
   /// The learning rate of the next step.
@@ -87,24 +155,35 @@ final class Optimizer {
 
   func apply(learningRate: Double, gradientScale: Float) {
     steps += 1
+    apply(runs, learningRate, gradientScale: gradientScale)
+  }
+
+  private func apply(_ runs: [Run], _ learningRate: Double, gradientScale: Float) {
     for run in runs {
-      let w = parameters.base + run.start
-      let g = parameters.gradientBase + run.start
-      let decay = run.decays ? settings.weightDecay : 0
-      switch settings.kind {
-      case .adamw:
-        backend.adamw(
-          w, g, first.base + run.start, second.base + run.start, count: run.count,
-          AdamWStep(
-            lr: learningRate, beta1: settings.beta1, beta2: settings.beta2, eps: settings.eps,
-            decay: decay, step: steps, gradientScale: gradientScale))
-      case .sgd:
-        backend.sgd(
-          w, g, momentum: first.capacity > 0 ? first.base + run.start : nil, count: run.count,
-          SGDStep(
-            lr: learningRate, momentum: settings.momentum, decay: decay,
-            nesterov: settings.nesterov, first: steps == 1, gradientScale: gradientScale))
-      }
+      let step = parameterStep(learningRate, gradientScale: gradientScale, decays: run.decays)
+      backend.step(
+        step.advanced(by: run.start), parameters.gradientBase + run.start, count: run.count)
+    }
+  }
+
+  /// The current step of all parameters, as if all did or did not decay.
+  private func parameterStep(
+    _ learningRate: Double, gradientScale: Float, decays: Bool
+  ) -> ParameterStep {
+    let decay = decays ? settings.weightDecay : 0
+    switch settings.kind {
+    case .adamw:
+      return .adamw(
+        parameters.base, first.base, second.base,
+        AdamWStep(
+          lr: learningRate, beta1: settings.beta1, beta2: settings.beta2, eps: settings.eps,
+          decay: decay, step: steps, gradientScale: gradientScale))
+    case .sgd:
+      return .sgd(
+        parameters.base, momentum: first.capacity > 0 ? first.base : nil,
+        SGDStep(
+          lr: learningRate, momentum: settings.momentum, decay: decay,
+          nesterov: settings.nesterov, first: steps == 1, gradientScale: gradientScale))
     }
   }
 

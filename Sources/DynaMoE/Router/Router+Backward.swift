@@ -38,12 +38,12 @@ struct RouterBackward {
 
 extension Router {
   /// From dL/dw of the active pairs: adds to the gradients of the router's parameters, writes dL/dx
-  /// [T, D].
+  /// [T, D] if that is wanted.
   ///
   /// Selection and thresholds are constants. `logitGradient [T, N]` is scratch.
   func backward(
     _ x: UnsafePointer<Float>, _ pass: borrowing RoutingPass, _ step: RouterBackward,
-    logitGradient dz: UnsafeMutablePointer<Float>, into dx: UnsafeMutablePointer<Float>
+    logitGradient dz: UnsafeMutablePointer<Float>, into dx: UnsafeMutablePointer<Float>?
   ) {
     let n = experts
     let rows = step.rows
@@ -57,8 +57,8 @@ extension Router {
       return
     }
     RowGroups.withAll(rows: rows) { groups in
-      projection.addGradients(groups, outputGradient: dz, x)
-      projection.inputGradient(groups, outputGradient: dz, into: dx)
+      projection.weightGradients(groups, outputGradient: dz, x)
+      if let dx { projection.inputGradient(groups, outputGradient: dz, into: dx) }
     }
   }
 

@@ -64,7 +64,7 @@ extension Router {
   /// A norm that was raised to its least value is a constant.
   func backwardCosine(
     _ x: UnsafePointer<Float>, rows: Int, _ pass: borrowing RoutingPass,
-    logitGradient a: UnsafeMutablePointer<Float>, into dx: UnsafeMutablePointer<Float>
+    logitGradient a: UnsafeMutablePointer<Float>, into dx: UnsafeMutablePointer<Float>?
   ) {
     let n = experts
     let width = width
@@ -96,9 +96,10 @@ extension Router {
       }
     }
     RowGroups.withAll(rows: rows) { groups in
-      projection.addGradients(groups, outputGradient: a, x)
-      projection.inputGradient(groups, outputGradient: a, into: dx)
+      projection.weightGradients(groups, outputGradient: a, x)
+      if let dx { projection.inputGradient(groups, outputGradient: a, into: dx) }
     }
+    guard let dx else { return }
     backend.pool.forRanges(rows, grain: 64) { range in
       for row in range {
         backend.addScaled(x + row * width, by: corrections[row], to: dx + row * width, width)

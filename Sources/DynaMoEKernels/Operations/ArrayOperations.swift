@@ -1,5 +1,4 @@
 import CDynaMoEPlatform
-import Glibc
 
 /// Threaded operations on whole arrays.
 extension Backend {
@@ -20,6 +19,25 @@ extension Backend {
       }
     }
     return dynamoe_load32(found) == 0
+  }
+
+  /// Largest |x|, 0 if there are none; infinite when one is NaN.
+  public func largestMagnitude(_ x: UnsafePointer<Float>, _ n: Int) -> Float {
+    let largest = n > 0 ? largestMagnitudeOrNaN(x, n) : 0
+    return largest.isNaN ? .infinity : largest
+  }
+
+  private func largestMagnitudeOrNaN(_ x: UnsafePointer<Float>, _ n: Int) -> Float {
+    guard n > Self.arrayBlock else { return table.largestMagnitude(x, n) }
+    let lease = ScratchLease.acquire(workers: 1)
+    defer { lease.release() }
+    let parts = UnsafeMutableRawPointer(lease.table).bindMemory(
+      to: Float.self, capacity: ScratchLease.tableCount)
+    let grain = max(Self.arrayBlock, (n - 1) / ScratchLease.tableCount + 1)
+    pool.forRanges(n, grain: grain) { range in
+      parts[range.lowerBound / grain] = table.largestMagnitude(x + range.lowerBound, range.count)
+    }
+    return table.largestMagnitude(parts, (n - 1) / grain + 1)
   }
 
   /// Σ x[i]², in f64 over fixed blocks.
@@ -75,40 +93,10 @@ extension Backend {
     }
   }
 
-  /// One step of AdamW on contiguous elements, in f32 as `torch.optim.AdamW`:
-  ///
-  ///     g ← gradientScale·g;  w ← w - lr·decay·w
-  ///     m = β₁m + (1-β₁)g;  v = β₂v + (1-β₂)g²
-  ///     w ← w - lr/(1-β₁ᵗ) · m/(√v/√(1-β₂ᵗ) + eps)
-  public func adamw(
-    _ w: UnsafeMutablePointer<Float>, _ g: UnsafePointer<Float>, _ m: UnsafeMutablePointer<Float>,
-    _ v: UnsafeMutablePointer<Float>, count: Int, _ s: AdamWStep
-  ) {
-    let step = Double(max(1, s.step))
-    let keep = Float(1 - s.lr * s.decay)
-    let stepSize = Float(s.lr / (1 - pow(s.beta1, step)))
-    let correction = Float((1 - pow(s.beta2, step)).squareRoot())
+  /// One step of an optimizer on `count` elements from the first on.
+  public func step(_ step: ParameterStep, _ gradient: UnsafePointer<Float>, count: Int) {
     pool.forRanges(count, grain: Self.arrayBlock) { range in
-      let i = range.lowerBound
-      table.adamw(
-        w + i, g + i, m + i, v + i, range.count, s.gradientScale, keep, s.beta1, s.beta2, stepSize,
-        correction, Float(s.eps))
-    }
-  }
-
-  /// One step of SGD on contiguous elements, in f32 as `torch.optim.SGD`:
-  ///
-  ///     g ← gradientScale·g + decay·w;  buffer = momentum·buffer + g  (first step: buffer = g)
-  ///     w ← w - lr·(nesterov: g + momentum·buffer, else buffer; without buffer: g)
-  public func sgd(
-    _ w: UnsafeMutablePointer<Float>, _ g: UnsafePointer<Float>,
-    momentum buffer: UnsafeMutablePointer<Float>?, count: Int, _ s: SGDStep
-  ) {
-    pool.forRanges(count, grain: Self.arrayBlock) { range in
-      let i = range.lowerBound
-      table.sgd(
-        w + i, g + i, buffer.map { $0 + i }, range.count, s.gradientScale, Float(s.decay),
-        Float(s.momentum), Float(s.lr), s.nesterov, s.first)
+      step.apply(table, range.lowerBound, gradient + range.lowerBound, count: range.count)
     }
   }
 }

@@ -13,49 +13,139 @@ extension Backend {
     inputs: Int, into dW: UnsafeMutablePointer<Float>, bias dBias: UnsafeMutablePointer<Float>?,
     accumulate: Bool
   ) {
-    guard groups.count > 0, outputs > 0 else { return }
-    let (outputBlock, inputBlock) = gradientBlocks(groups, outputs, inputs)
-    let outputBlocks = (outputs - 1) / outputBlock + 1
-    // Without inputs there still is a bias.
-    let inputBlocks = inputs > 0 ? (inputs - 1) / inputBlock + 1 : 1
-    let lease = ScratchLease.acquire(workers: pool.threadCount)
-    defer { lease.release() }
-    pool.run(groups.count * outputBlocks * inputBlocks, workers: lease.workers) { task, worker in
-      let group = task / (outputBlocks * inputBlocks)
-      let output = task / inputBlocks % outputBlocks * outputBlock
-      let input = task % inputBlocks * inputBlock
-      let (row, rows) = (groups.start(group), groups.size(group))
-      let outputCount = min(outputBlock, outputs - output)
-      if rows == 0 && accumulate { return }
-      let aStart = a + row * outputs + output
-      if let dBias, input == 0 {
-        table.columnSums(
-          rows, outputCount, aStart, nil, outputs, accumulate, dBias + group * outputs + output)
-      }
-      guard inputs > 0 else { return }
-      let bStart = (groups.gather == nil ? b + row * inputs : b) + input
-      table.gradientTile(
-        rows, outputCount, min(inputBlock, inputs - input), aStart, outputs, bStart, inputs,
-        groups.gather.map { $0 + row }, accumulate,
-        dW + (group * outputs + output) * inputs + input, inputs, lease.block(worker))
+    let plan = GradientPlan(
+      self, groups, outputs: outputs, inputs: inputs, outputBlock: ScratchLease.tileRows)
+    plan.run(a, bias: dBias, accumulate: accumulate) { block, sums, memory in
+      let target = dW + block.offset(outputs, inputs)
+      plan.multiply(
+        block, a, b, into: target, inputs, sums, accumulate: accumulate,
+        next: (accumulate ? UnsafePointer(target) : nil, nil, nil), memory)
     }
   }
 
-  /// Blocks of outputs and inputs such that there are enough tasks for the threads.
-  private func gradientBlocks(_ groups: RowGroups, _ outputs: Int, _ inputs: Int) -> (Int, Int) {
-    var outputBlock = 128
-    var inputBlock = 256
-    let wanted = pool.threadCount > 1 ? 4 * pool.threadCount : 1
-    func tasks() -> Int {
-      groups.count * ((outputs - 1) / outputBlock + 1) * ((max(1, inputs) - 1) / inputBlock + 1)
+  /// `gradientProduct` from 0 and a step of an optimizer with its result, which is kept nowhere: the
+  /// weights, the optimizer's state and the packed copy pass the cache once.
+  ///
+  /// Same bits as the product, then the step.
+  ///
+  /// - Parameters:
+  ///   - weights: what `step` changes, from its first element on.
+  ///   - dBias: [count, outputs] or nil, overwritten; its parameter makes no step.
+  public func gradientStep(
+    _ groups: RowGroups, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
+    _ weights: MatrixGroup, bias dBias: UnsafeMutablePointer<Float>?, _ step: ParameterStep
+  ) {
+    let (outputs, inputs) = (weights.outputs, weights.inputs)
+    // Weights and state of half a tile are what else the cache has to hold.
+    let plan = GradientPlan(
+      self, groups, outputs: outputs, inputs: inputs, outputBlock: ScratchLease.tileRows / 2)
+    let stride = ScratchLease.tileStride
+    plan.run(a, bias: dBias, accumulate: false) { block, sums, memory in
+      let offset = block.offset(outputs, inputs)
+      plan.multiply(
+        block, a, b, into: memory.tile, stride, sums, accumulate: false,
+        next: step.memory(offset), memory)
+      for row in 0..<block.outputs.count {
+        weights.fetchPacked(
+          block.group, output: block.outputs.lowerBound + row, input: block.inputs.lowerBound,
+          inputs: block.inputs.count)
+        step.apply(
+          table, offset + row * inputs, memory.tile + row * stride, count: block.inputs.count)
+      }
+      weights.packBlock(
+        block.group, output: block.outputs.lowerBound, outputs: block.outputs.count,
+        input: block.inputs.lowerBound, inputs: block.inputs.count)
     }
-    while tasks() < wanted, outputBlock > 2 * table.tileRows || inputBlock > 2 * table.tileColumns {
-      if outputBlock / table.tileRows > inputBlock / table.tileColumns {
-        outputBlock = max(table.tileRows, outputBlock / 2 / table.tileRows * table.tileRows)
+    weights.markPacked()
+  }
+}
+
+/// Cuts gradients of matrices into tasks: blocks of outputs times blocks of inputs.
+private struct GradientPlan {
+  struct Block {
+    var group: Int
+    var outputs: Range<Int>
+    var inputs: Range<Int>
+
+    /// Place of the first element in [count, outputs, inputs].
+    func offset(_ outputs: Int, _ inputs: Int) -> Int {
+      (group * outputs + self.outputs.lowerBound) * inputs + self.inputs.lowerBound
+    }
+  }
+
+  typealias P = UnsafePointer<Float>
+
+  private let backend: Backend
+  private let groups: RowGroups
+  private let outputs: Int
+  private let inputs: Int
+  private var outputBlock: Int
+  private var inputBlock = ScratchLease.tileColumns
+
+  /// Blocks such that there are enough tasks for the threads; those of outputs begin with a panel.
+  init(_ backend: Backend, _ groups: RowGroups, outputs: Int, inputs: Int, outputBlock: Int) {
+    self.backend = backend
+    self.groups = groups
+    self.outputs = outputs
+    self.inputs = inputs
+    self.outputBlock = outputBlock
+    let table = backend.table
+    let unit = max(table.panelColumns, table.tileRows)
+    let threads = backend.pool.threadCount
+    let wanted = threads > 1 ? 4 * threads : 1
+    while tasks < wanted, self.outputBlock > 2 * unit || inputBlock > 2 * table.tileColumns {
+      if self.outputBlock / unit > inputBlock / table.tileColumns {
+        self.outputBlock = max(unit, self.outputBlock / 2 / unit * unit)
       } else {
         inputBlock = max(table.tileColumns, inputBlock / 2 / table.tileColumns * table.tileColumns)
       }
     }
-    return (outputBlock, inputBlock)
+  }
+
+  private var outputBlocks: Int { (outputs - 1) / outputBlock + 1 }
+  /// Without inputs there still is a bias.
+  private var inputBlocks: Int { inputs > 0 ? (inputs - 1) / inputBlock + 1 : 1 }
+  private var tasks: Int { groups.count * outputBlocks * inputBlocks }
+
+  /// Calls `body` for every block, in parallel, with the place of its sums if it has to write any.
+  func run(
+    _ a: P, bias: UnsafeMutablePointer<Float>?, accumulate: Bool,
+    _ body: (Block, UnsafeMutablePointer<Float>?, WorkerMemory) -> Void
+  ) {
+    guard groups.count > 0, outputs > 0 else { return }
+    let lease = ScratchLease.acquire(workers: backend.pool.threadCount)
+    defer { lease.release() }
+    let (outputBlocks, inputBlocks) = (outputBlocks, inputBlocks)
+    backend.pool.run(tasks, workers: lease.workers) { task, worker in
+      let output = task / inputBlocks % outputBlocks * outputBlock
+      let input = task % inputBlocks * inputBlock
+      let block = Block(
+        group: task / (outputBlocks * inputBlocks),
+        outputs: output..<min(output + outputBlock, outputs),
+        inputs: input..<min(input + inputBlock, inputs))
+      let rows = groups.size(block.group)
+      if rows == 0 && accumulate { return }
+      let sums = input == 0 ? bias.map { $0 + block.group * outputs + output } : nil
+      if inputs > 0 {
+        body(block, sums, lease.memory(worker))
+      } else if let sums {
+        backend.table.columnSums(
+          rows, block.outputs.count, a + groups.start(block.group) * outputs + output, nil, outputs,
+          accumulate, sums)
+      }
+    }
+  }
+
+  func multiply(
+    _ block: Block, _ a: P, _ b: P, into c: UnsafeMutablePointer<Float>, _ cStride: Int,
+    _ sums: UnsafeMutablePointer<Float>?, accumulate: Bool, next: (P?, P?, P?), _ memory: WorkerMemory
+  ) {
+    let row = groups.start(block.group)
+    backend.table.gradientTile(
+      groups.size(block.group), block.outputs.count, block.inputs.count,
+      a + row * outputs + block.outputs.lowerBound, outputs,
+      (groups.gather == nil ? b + row * inputs : b) + block.inputs.lowerBound, inputs,
+      groups.gather.map { $0 + row }, accumulate, c, cStride, sums, next.0, next.1, next.2, inputs,
+      memory.scratch)
   }
 }

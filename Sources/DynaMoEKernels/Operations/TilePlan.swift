@@ -63,7 +63,7 @@ struct TilePlan {
   }
 
   /// Calls `body` for every tile, in parallel.
-  func run(_ pool: WorkerPool, _ body: (Tile, UnsafeMutableRawPointer) -> Void) {
+  func run(_ pool: WorkerPool, _ body: (Tile, WorkerMemory) -> Void) {
     guard groups.rows > 0, columns > 0 else { return }
     let lease = ScratchLease.acquire(workers: pool.threadCount)
     defer { lease.release() }
@@ -77,7 +77,7 @@ struct TilePlan {
 
   private func run(
     _ first: Int, _ count: Int, _ pool: WorkerPool, _ lease: ScratchLease,
-    _ body: (Tile, UnsafeMutableRawPointer) -> Void
+    _ body: (Tile, WorkerMemory) -> Void
   ) {
     let ends = lease.table
     var tasks = 0
@@ -93,7 +93,7 @@ struct TilePlan {
         if ends[middle] > task { high = middle } else { low = middle + 1 }
       }
       let tile = self.tile(first + low, task - (low == 0 ? 0 : ends[low - 1]))
-      body(tile, lease.block(worker))
+      body(tile, lease.memory(worker))
     }
   }
 

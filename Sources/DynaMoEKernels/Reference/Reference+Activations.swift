@@ -46,16 +46,15 @@ extension Reference {
     for i in 0..<n { y[i] = value(kind(code), gate[i]) * x[i] }
   }
 
-  static func activationGradient(_ code: Int, _ x: P, _ c: M, _ n: Int) {
-    for i in 0..<n { c[i] *= derivative(kind(code), x[i]) }
+  static func activationGradient(_ code: Int, _ c: P, _ x: M, _ n: Int) {
+    for i in 0..<n { x[i] = c[i] * derivative(kind(code), x[i]) }
   }
 
-  static func gatedGradient(
-    _ code: Int, gate: P, up: P, _ c: M, gateGradient: M, _ n: Int
-  ) {
+  static func gatedGradient(_ code: Int, _ c: P, gate: M, up: M, _ n: Int) {
     for i in 0..<n {
-      gateGradient[i] = c[i] * up[i] * derivative(kind(code), gate[i])
-      c[i] *= value(kind(code), gate[i])
+      let activated = value(kind(code), gate[i])
+      gate[i] = c[i] * up[i] * derivative(kind(code), gate[i])
+      up[i] = c[i] * activated
     }
   }
 }

@@ -1,9 +1,15 @@
 extension Reference {
-  /// c[o, i] (+)= Σ_p a[p, o]·b[gather[p], i]
+  /// c[o, i] (+)= Σ_p a[p, o]·b[gather[p], i]; sums[o] (+)= Σ_p a[p, o]
   static func gradientProduct(
     rows: Int, outputs: Int, inputs: Int, a: P, aStride: Int, b: P, bStride: Int, gather: Index?,
-    accumulate: Bool, c: M, cStride: Int, scratch: UnsafeMutableRawPointer
+    accumulate: Bool, c: M, cStride: Int, sums: M?, next0: P?, next1: P?, next2: P?, nextStride: Int,
+    scratch: UnsafeMutableRawPointer
   ) {
+    if let sums { 
+      columnSums(
+        rows: rows, columns: outputs, a: a, b: nil, stride: aStride, accumulate: accumulate,
+        sums: sums)
+    }
     for o in 0..<outputs {
       for i in 0..<inputs {
         var sum = accumulate ? c[o * cStride + i] : 0

@@ -1,6 +1,6 @@
 extension Reference {
   /// g' = gradientScale·g; w ← keep·w; m = β₁m + (1-β₁)g'; v = β₂v + (1-β₂)g'²; w -=
-  /// stepSize·m/(√v/correction + eps)
+  /// stepSize·m/(√v·correction + eps)
   static func adamw(
     _ w: M, _ g: P, _ m: M, _ v: M, _ n: Int, gradientScale: Float, keep: Float, beta1: Double,
     beta2: Double, stepSize: Float, correction: Float, eps: Float
@@ -11,7 +11,7 @@ extension Reference {
       let gradient = g[i] * gradientScale
       m[i] = old1 * m[i] + new1 * gradient
       v[i] = old2 * v[i] + new2 * gradient * gradient
-      w[i] = keep * w[i] - stepSize * (m[i] / (v[i].squareRoot() / correction + eps))
+      w[i] = keep * w[i] - stepSize * (m[i] / (v[i].squareRoot() * correction + eps))
     }
   }
 

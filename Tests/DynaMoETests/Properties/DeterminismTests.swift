@@ -46,6 +46,55 @@ import Testing
     #expect(try training(testCase) == training(testCase))
   }
 
+  /// `trainBatch` makes the step of the matrices together with their gradients.
+  @Test(arguments: RandomNetwork.cases + RandomNetwork.wideCases)
+  func atOnceOrStepByStep(_ testCase: GradientCase) throws {
+    let (atOnce, stepByStep) = (try testCase.model(), try testCase.model())
+    for part: UInt64 in 0..<3 {
+      let (batch, goals) = (testCase.batch(part), testCase.goals(part))
+      let losses = try atOnce.train(batch, goals)
+      stepByStep.zeroGradients()
+      try stepByStep.run(batch, training: true)
+      #expect(try stepByStep.losses(goals) == losses)
+      try stepByStep.runBackward(goals)
+      try stepByStep.step(learningRate: nil)
+    }
+    #expect(try withoutGradients(atOnce) == withoutGradients(stepByStep))
+  }
+
+  /// Also where the gradients come near to the largest that a step allows, and beyond.
+  @Test(arguments: [1e16, 4e17, 5e18 as Float])
+  func atOnceWithLargeGradients(_ bias: Float) throws {
+    let testCase = GradientCase("", GradientTests.threshold, rows: 9) {
+      $0.task = "regression"
+      $0.optimizer = .init(lr: 0.1)
+    }
+    let (atOnce, stepByStep) = (try testCase.model(), try testCase.model())
+    let (batch, goals) = (testCase.batch(), testCase.goals())
+    for model in [atOnce, stepByStep] {
+      let count = try model.values("head.bias").count
+      try model.assign("head.bias", [Float](repeating: bias, count: count))
+    }
+    let before = try withoutGradients(atOnce)
+    try stepByStep.run(batch, training: true)
+    try stepByStep.runBackward(goals)
+    guard bias < 1e18 else {
+      #expect(throws: DynaMoEError.self) { try stepByStep.step(learningRate: nil) }
+      #expect(throws: DynaMoEError.self) { try atOnce.train(batch, goals) }
+      #expect(try withoutGradients(atOnce) == before)
+      return
+    }
+    try stepByStep.step(learningRate: nil)
+    _ = try atOnce.train(batch, goals)
+    #expect(try withoutGradients(atOnce) == withoutGradients(stepByStep))
+  }
+
+  private func withoutGradients(_ model: Model) throws -> Snapshot {
+    var snapshot = try Snapshot(model)
+    snapshot.gradients = [:]
+    return snapshot
+  }
+
   @Test func anotherSeedOtherBits() throws {
     let testCase = Self.cases[0]
     let first = try Model(testCase.description, seed: 1).allParameters

@@ -128,6 +128,7 @@ import Testing
     for network in [model, twin] {
       for part: UInt64 in 0..<3 {
         try network.train(testCase.batch(part), testCase.goals(part))
+        network.zeroGradients()
         try network.run(testCase.batch(part), training: true)
         try network.runBackward(testCase.goals(part))
         try network.step(learningRate: nil)

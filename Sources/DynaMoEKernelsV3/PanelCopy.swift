@@ -1,1 +1,0 @@
-../DynaMoEKernelsV4/PanelCopy.swift
