@@ -31,7 +31,7 @@ let package = Package(
         "CDynaMoEPlatform", "DynaMoEKernelsBaseline", "DynaMoEKernelsV3", "DynaMoEKernelsV4",
       ],
       swiftSettings: [.unsafeFlags(["-O"])]),
-    .target(name: "DynaMoE", dependencies: ["DynaMoEKernels"]),
+    .target(name: "DynaMoE", dependencies: ["DynaMoEKernels", "CDynaMoEPlatform"]),
     .systemLibrary(name: "CDynaMoE", path: "Include"),
     .target(
       name: "DynaMoEC",

@@ -49,6 +49,10 @@ static inline bool dynamoe_exchange64(
       word, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
+static inline uint64_t dynamoe_add64(uint64_t *_Nonnull word, uint64_t value) {
+  return __atomic_fetch_add(word, value, __ATOMIC_RELAXED);
+}
+
 static inline uint64_t dynamoe_or64(uint64_t *_Nonnull word, uint64_t bits) {
   return __atomic_fetch_or(word, bits, __ATOMIC_SEQ_CST);
 }

@@ -38,6 +38,8 @@ final class NormLayer {
   ) throws(AllocationError) {
     try pass.mean.reserve(rows)
     try pass.inverse.reserve(rows)
+    let start = Profile.begin()
+    defer { Profile.end(.norm, start) }
     let mean = pass.mean.base
     let inverse = pass.inverse.base
     let d = width
@@ -61,6 +63,8 @@ final class NormLayer {
     _ pass: borrowing NormPass, normalised: UnsafeMutablePointer<Float>,
     into dx: UnsafeMutablePointer<Float>
   ) {
+    let start = Profile.begin()
+    defer { Profile.end(.norm, start) }
     let mean = pass.mean.base
     let inverse = pass.inverse.base
     let d = width

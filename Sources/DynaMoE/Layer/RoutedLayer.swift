@@ -86,8 +86,11 @@ final class RoutedLayer {
   ) throws(AllocationError) {
     try router.forward(
       x, rows: rows, training: training, &pass.routing, active: active, weights: weights)
+    var start = Profile.begin()
     try pass.dispatch.build(
       active: active, rows: rows, experts: expertCount, mostActive: router.settings.maxActive)
+    Profile.end(.dispatch, start)
+    start = Profile.begin()
     try experts.forward(
       x, groups: pass.dispatch.gathered, pairs: pass.dispatch.pairs, mostPairs: mostPairs(rows),
       &pass.activations)
@@ -98,12 +101,22 @@ final class RoutedLayer {
         x, groups: pass.sharedDispatch.gathered, pairs: pairs, mostPairs: pairs,
         &pass.sharedActivations)
     }
+    Profile.end(.expertsForward, start, flops: flops(rows: rows, pass))
     pass.sparsity = router.sparsityCoefficient
     if let pendingInputMoments {
       if training != nil { pendingInputMoments.reset() }
       try pendingInputMoments.add(x, rows: rows, backend)
     }
+    start = Profile.begin()
     combine(rows: rows, weights: weights, base: base, pass, into: y)
+    Profile.end(.combine, start)
+  }
+
+  /// Of one product with every matrix of the experts, 2 per multiply-add.
+  private func flops(rows: Int, _ pass: LayerPass) -> Double {
+    let pairs = Double(pass.dispatch.pairs) * experts.multiplyAddsPerRow
+    let sharedPairs = Double(rows * (shared?.count ?? 0)) * (shared?.multiplyAddsPerRow ?? 0)
+    return 2 * (pairs + sharedPairs)
   }
 
   /// Sums in the order base, experts, shared experts.
@@ -158,13 +171,18 @@ final class RoutedLayer {
     losses: LossConfiguration, _ pass: LayerPass, _ record: RoutingRecord,
     _ scratch: LayerScratch, into dx: UnsafeMutablePointer<Float>?
   ) {
+    var start = Profile.begin()
     spread(dy, rows: rows, pass, record, scratch)
+    Profile.end(.spread, start)
+    start = Profile.begin()
     experts.backward(
       groups: pass.dispatch.gathered, pass.activations,
       into: dx == nil ? nil : scratch.pairs.base)
     shared?.backward(
       groups: pass.sharedDispatch.gathered, pass.sharedActivations,
       into: dx == nil ? nil : scratch.sharedPairs.base)
+    Profile.end(.expertsInputGradient, start, flops: flops(rows: rows, pass))
+    start = Profile.begin()
     router.backward(
       x, pass.routing,
       RouterBackward(
@@ -174,13 +192,20 @@ final class RoutedLayer {
         weightGradient: scratch.weightGradient.base,
         auxiliary: router.auxiliaryGradients(losses, sparsity: pass.sparsity, rows: rows)),
       logitGradient: scratch.logitGradient.base, into: dx)
-    if let dx { gather(rows: rows, pass, scratch, into: dx) }
+    Profile.end(.routerGradient, start, flops: 4 * Double(rows * expertCount) * Double(width))
+    guard let dx else { return }
+    start = Profile.begin()
+    gather(rows: rows, pass, scratch, into: dx)
+    Profile.end(.gather, start)
   }
 
   /// The gradients of the experts' weights and biases, after `backward`.
   func weightGradients(_ x: UnsafePointer<Float>, _ pass: LayerPass, _ use: GradientUse) {
+    let start = Profile.begin()
     experts.weightGradients(x, groups: pass.dispatch.gathered, pass.activations, use)
     shared?.weightGradients(x, groups: pass.sharedDispatch.gathered, pass.sharedActivations, use)
+    Profile.end(
+      .expertsWeightGradient, start, flops: flops(rows: pass.sharedDispatch.rows, pass))
   }
 
   /// No gradient of the experts' weights and biases is larger; see `ExpertBank`.
@@ -257,6 +282,8 @@ final class RoutedLayer {
 
   /// What a training forward changes once it has succeeded: stored thresholds, counts, statistics.
   func commit(_ pass: LayerPass, _ record: RoutingRecord, rows: Int) {
+    let start = Profile.begin()
+    defer { Profile.end(.statistics, start) }
     router.followThresholds(pass.routing)
     router.countForControl(expertOffsets: pass.dispatch.offsets, rows: rows)
     counters.add(pass.dispatch, pass.routing, weights: record.weights)
@@ -273,6 +300,8 @@ final class RoutedLayer {
   }
 
   func countEvaluation(_ pass: LayerPass, weights: UnsafePointer<Float>) {
+    let start = Profile.begin()
+    defer { Profile.end(.statistics, start) }
     pendingCounters.add(pass.dispatch, pass.routing, weights: weights)
   }
 

@@ -70,6 +70,8 @@ struct TaskLoss {
     _ logits: UnsafePointer<Float>, first: Int, count: Int,
     gradient: UnsafeMutablePointer<Float>, rowLoss: UnsafeMutablePointer<RowLoss>, backend: Backend
   ) {
+    let start = Profile.begin()
+    defer { Profile.end(.loss, start) }
     let loss = self
     let outputs = outputs
     backend.pool.forRanges(count, grain: max(1, 4096 / max(1, outputs))) { range in

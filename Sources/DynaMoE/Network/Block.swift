@@ -94,6 +94,8 @@ final class Block {
       pass.input.base, rows: rows, outputGradient: dx, pass.norm,
       normalised: scratch.normalised.base, into: dh)
     guard hasResidual else { return }
+    let start = Profile.begin()
+    defer { Profile.end(.residual, start) }
     let d = width
     backend.pool.forRanges(rows, grain: 64) { range in
       backend.add(

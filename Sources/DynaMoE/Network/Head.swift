@@ -33,6 +33,8 @@ final class Head {
   /// Slices of so few logits hold all rows of a usual batch.
   private static let mostSeparateOutputs = 1024
 
+  private func flops(_ rows: Int) -> Double { 2 * Double(rows * width) * Double(outputs) }
+
   /// Rows of a slice.
   var sliceRows: Int { max(1, (1 << 23) / outputs) }
 
@@ -43,6 +45,8 @@ final class Head {
   func forward(
     _ x: UnsafePointer<Float>, rows: Int, into logits: UnsafeMutablePointer<Float>
   ) throws(DynaMoEError) {
+    let start = Profile.begin()
+    defer { Profile.end(.head, start, flops: flops(rows)) }
     RowGroups.withAll(rows: rows) { projection.forward($0, x, into: logits) }
     guard backend.isFinite(logits, rows * outputs) else {
       throw .failed(
@@ -54,6 +58,8 @@ final class Head {
   func backward(
     rows: Int, outputGradient: UnsafePointer<Float>, into dx: UnsafeMutablePointer<Float>
   ) {
+    let start = Profile.begin()
+    defer { Profile.end(.head, start, flops: flops(rows)) }
     RowGroups.withAll(rows: rows) {
       projection.inputGradient($0, outputGradient: outputGradient, into: dx)
     }
@@ -64,6 +70,8 @@ final class Head {
     _ x: UnsafePointer<Float>, rows: Int, outputGradient: UnsafePointer<Float>,
     _ use: GradientUse = .add
   ) {
+    let start = Profile.begin()
+    defer { Profile.end(.head, start, flops: flops(rows)) }
     RowGroups.withAll(rows: rows) {
       projection.weightGradients($0, outputGradient: outputGradient, x, use)
     }

@@ -34,6 +34,11 @@ final class InputLayer {
     }
   }
 
+  /// Of one product with the projection.
+  private func flops(_ rows: Int) -> Double {
+    if case .projection = map { 2 * Double(rows * inputs) * Double(width) } else { 0 }
+  }
+
   // MARK: - Checks
 
   /// The rows, once shape, range and finiteness are known to be right.
@@ -59,6 +64,8 @@ final class InputLayer {
 
   /// h [T, D].
   func forward(_ source: RowSource, rows: Int, into h: UnsafeMutablePointer<Float>) {
+    let start = Profile.begin()
+    defer { Profile.end(.inputForward, start, flops: flops(rows)) }
     switch (source, map) {
     case (.features(let x), .projection(let projection)):
       RowGroups.withAll(rows: rows) { projection.forward($0, x, into: h) }
@@ -79,6 +86,8 @@ final class InputLayer {
     _ source: RowSource, rows: Int, outputGradient dh: UnsafePointer<Float>,
     into dx: UnsafeMutablePointer<Float>?
   ) {
+    let start = Profile.begin()
+    defer { Profile.end(.inputGradient, start, flops: dx == nil ? 0 : flops(rows)) }
     switch (source, map) {
     case (.features, .projection(let projection)):
       guard let dx else { return }
@@ -103,6 +112,8 @@ final class InputLayer {
     _ source: RowSource, rows: Int, outputGradient dh: UnsafePointer<Float>, _ use: GradientUse
   ) {
     guard case .features(let x) = source, case .projection(let projection) = map else { return }
+    let start = Profile.begin()
+    defer { Profile.end(.inputGradient, start, flops: flops(rows)) }
     RowGroups.withAll(rows: rows) {
       projection.weightGradients($0, outputGradient: dh, x, use)
     }

@@ -78,6 +78,8 @@ public final class MoELayer: RoutedNetwork {
     _ x: UnsafeBufferPointer<Float>, rows: Int, training: Bool,
     into y: UnsafeMutableBufferPointer<Float>
   ) throws(DynaMoEError) {
+    let start = Profile.begin()
+    defer { Profile.end(.call, start) }
     let source = try check(x, rows: rows)
     try checkRoom("y", y.count, rows: rows, columns: width)
     guard let source, let destination = y.baseAddress else {
@@ -149,6 +151,8 @@ public final class MoELayer: RoutedNetwork {
     _ outputGradient: UnsafeBufferPointer<Float>,
     inputGradient: UnsafeMutableBufferPointer<Float>? = nil
   ) throws(DynaMoEError) {
+    let start = Profile.begin()
+    defer { Profile.end(.call, start) }
     let rows = try requirePending()
     let dy = try checkGradient(outputGradient, rows: rows, columns: width, backend: backend)
     if let inputGradient {

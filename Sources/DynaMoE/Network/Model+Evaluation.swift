@@ -44,6 +44,8 @@ extension Model {
   /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``,
   ///   ``DynaMoEError/failed(_:)`` when a logit or the loss is not finite.
   public func evaluate(_ input: Input, _ targets: Targets) throws(DynaMoEError) -> Evaluation {
+    let start = Profile.begin()
+    defer { Profile.end(.call, start) }
     let rows = input.rows
     let source = try checkInput(input)
     try checkTargets(targets, rows: rows)

@@ -35,6 +35,8 @@ extension Model {
   public func forward(
     _ input: Input, training: Bool, into logits: UnsafeMutableBufferPointer<Float>?
   ) throws(DynaMoEError) {
+    let start = Profile.begin()
+    defer { Profile.end(.call, start) }
     let rows = input.rows
     let source = training ? try checkTrainingInput(input) : try checkInput(input)
     if let logits { try checkRoom("logits", logits.count, rows: rows, columns: outputs) }
@@ -86,6 +88,8 @@ extension Model {
   public func backward(
     _ targets: Targets, inputGradient: UnsafeMutableBufferPointer<Float>? = nil
   ) throws(DynaMoEError) {
+    let start = Profile.begin()
+    defer { Profile.end(.call, start) }
     let rows = try requirePending()
     try checkTargets(targets, rows: rows)
     try checkInputGradient(inputGradient, rows: rows)
@@ -110,6 +114,8 @@ extension Model {
     outputGradient: UnsafeBufferPointer<Float>,
     inputGradient: UnsafeMutableBufferPointer<Float>? = nil
   ) throws(DynaMoEError) {
+    let start = Profile.begin()
+    defer { Profile.end(.call, start) }
     let rows = try requirePending()
     let base = try checkGradient(outputGradient, rows: rows, columns: outputs, backend: backend)
     try checkInputGradient(inputGradient, rows: rows)
@@ -146,6 +152,8 @@ extension Model {
   public func trainBatch(
     _ input: Input, _ targets: Targets, sampleWeight: UnsafeBufferPointer<Float>? = nil
   ) throws(DynaMoEError) -> Losses {
+    let start = Profile.begin()
+    defer { Profile.end(.call, start) }
     let rows = input.rows
     let source = try checkTrainingInput(input)
     try checkTargets(targets, rows: rows)
@@ -309,6 +317,8 @@ extension Model {
 
   /// None of them, nor of the head's own when its step is separate, is larger.
   private func gradientBound(rows: Int, outputGradient: UnsafePointer<Float>) -> Double {
+    let start = Profile.begin()
+    defer { Profile.end(.check, start) }
     var bound = 0.0
     if head.separateRange != nil {
       bound = DynaMoE.gradientBound(

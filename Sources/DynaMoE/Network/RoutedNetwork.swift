@@ -122,6 +122,8 @@ public class RoutedNetwork {
   /// - Throws: ``DynaMoEError/argument(_:)``; ``DynaMoEError/failed(_:)`` when a gradient is not
   ///   finite.
   public func step(learningRate: Double? = nil) throws(DynaMoEError) {
+    let start = Profile.begin()
+    defer { Profile.end(.call, start) }
     let rate = try storage.optimizer.learningRate(override: learningRate)
     let scale = try storage.optimizer.gradientScale()
     applyStep(rate, scale)

@@ -84,12 +84,16 @@ final class Optimizer {
   }
 
   func zeroSeparateGradients() {
+    let start = Profile.begin()
+    defer { Profile.end(.optimizer, start) }
     for range in separate {
       backend.fill(parameters.gradientBase + range.lowerBound, with: 0, count: range.count)
     }
   }
 
   func zeroOtherGradients() {
+    let start = Profile.begin()
+    defer { Profile.end(.optimizer, start) }
     for run in otherRuns {
       backend.fill(parameters.gradientBase + run.start, with: 0, count: run.count)
     }
@@ -98,6 +102,8 @@ final class Optimizer {
   /// Throws when the gradient of one of the other parameters is not finite or too large; those of the
   /// separate weights count as 0 or are so.
   func checkOtherGradients() throws(DynaMoEError) {
+    let start = Profile.begin()
+    defer { Profile.end(.check, start) }
     var sum = 0.0
     for run in otherRuns {
       sum += backend.sumOfSquares(parameters.gradientBase + run.start, run.count)
@@ -124,6 +130,8 @@ final class Optimizer {
   ///
   /// Throws when a gradient is not finite, or so large that its square would not be.
   func gradientScale() throws(DynaMoEError) -> Float {
+    let start = Profile.begin()
+    defer { Profile.end(.check, start) }
     let norm = backend.sumOfSquares(parameters.gradientBase, parameters.extent).squareRoot()
     let clip = norm.isFinite ? settings.clip : nil
     let scale = clip.map { Float(min(1, $0 / (norm + 1e-6))) } ?? 1
@@ -159,6 +167,8 @@ final class Optimizer {
   }
 
   private func apply(_ runs: [Run], _ learningRate: Double, gradientScale: Float) {
+    let start = Profile.begin()
+    defer { Profile.end(.optimizer, start) }
     for run in runs {
       let step = parameterStep(learningRate, gradientScale: gradientScale, decays: run.decays)
       backend.step(

@@ -57,8 +57,12 @@ final class Router {
     active: UnsafeMutablePointer<UInt8>, weights: UnsafeMutablePointer<Float>
   ) throws(AllocationError) {
     try reserve(&pass, rows: rows)
+    var start = Profile.begin()
     score(x, rows: rows, &pass)
+    Profile.end(.router, start, flops: 2 * Double(rows * experts) * Double(width))
+    start = Profile.begin()
     select(rows: rows, training: training, &pass, active: active, weights: weights)
+    Profile.end(.selection, start)
   }
 
   func reserve(_ pass: inout RoutingPass, rows: Int) throws(AllocationError) {
