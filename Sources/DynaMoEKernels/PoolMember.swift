@@ -31,6 +31,10 @@ struct PoolMember {
     dynamoe_store32(&working, 0)
   }
 
+  mutating func isNumber(_ number: UInt32) -> Bool {
+    dynamoe_load32(&self.number) == number
+  }
+
   mutating func takeDestination() -> UInt32? {
     let destination = dynamoe_load32(&self.destination)
     guard destination != .max else { return nil }

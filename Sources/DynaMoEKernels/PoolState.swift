@@ -153,7 +153,8 @@ struct PoolState: @unchecked Sendable {
   private func callerDestination() -> UInt32? {
     guard let destination = members[0].takeDestination() else { return nil }
     let now = clock()
-    guard block.pointee.moving.allowed(now) else { return nil }
+    // It may have been meant for another thread of the host.
+    guard members[0].isNumber(dynamoe_thread()), block.pointee.moving.allowed(now) else { return nil }
     block.pointee.moving.wait(now)
     return destination
   }
