@@ -1,7 +1,7 @@
 import Glibc
 
 /// Products by OpenBLAS, loaded at run time; one thread each, because the tiles are what runs in
-/// parallel.
+/// parallel. A program that loaded OpenBLAS before keeps its own number of threads.
 struct OpenBLAS: Sendable {
   private typealias Sgemm =
     @convention(c) (
@@ -16,6 +16,7 @@ struct OpenBLAS: Sendable {
   private let sgemm: Sgemm
 
   private static let loaded: Result<OpenBLAS, BackendError> = {
+    let belongsToHost = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD) != nil
     guard let library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL) else {
       let reason = dlerror().map { String(cString: $0) } ?? "unknown reason"
       return .failure(
@@ -28,7 +29,9 @@ struct OpenBLAS: Sendable {
       return .failure(
         BackendError("libopenblas.so.0 lacks cblas_sgemm or openblas_set_num_threads"))
     }
-    unsafeBitCast(threads, to: (@convention(c) (Int32) -> Void).self)(1)
+    if !belongsToHost {
+      unsafeBitCast(threads, to: (@convention(c) (Int32) -> Void).self)(1)
+    }
     return .success(OpenBLAS(sgemm: unsafeBitCast(sgemm, to: Sgemm.self)))
   }()
 

@@ -19,13 +19,16 @@ struct PoolBlock {
   /// 1 while a run has the pool.
   var busy: UInt32 = 0
   var requested: UInt32 = 1
+  /// 1 while a thread looks for others that the system has put aside.
+  var looking: UInt32 = 0
   private var busyLine: Padding = (0, 0, 0, 0, 0, 0, 0)
   /// Written before the ticket of a run, read after a claim in it.
   var body = ClosureWords()
   var first = 0
   var count = 0
-  /// Where the caller of the run was.
-  var processor: UInt32 = .max
+  /// For the caller alone.
+  var fetching = Fetching()
+  var moving = Backoff()
   /// Workers with this index or a higher one end.
   var limit: UInt32 = 1
 
@@ -40,10 +43,18 @@ struct PoolState: @unchecked Sendable {
   static let maximumTasks = Int(UInt32.max)
   /// Time a worker looks for the next run before it sleeps, in nanoseconds.
   private static let spinTime: UInt64 = 50_000
+  /// Time between two looks at the threads that are waited for, in nanoseconds.
+  private static let lookPause: UInt64 = 20_000
+  /// Looks of the caller before it sleeps.
+  private static let callerLooks = 4
+  /// Longest time the caller sleeps before it looks again, in nanoseconds.
+  private static let longestSleep = 500_000
   /// Time between two moves of a worker to another processor, in nanoseconds.
   private static let movePause: UInt64 = 5_000_000
 
   let block: UnsafeMutablePointer<PoolBlock>
+  /// The caller of the run and the workers, by index.
+  let members: UnsafeMutablePointer<PoolMember>
   /// Handles of the threads 1 ..< started, by index.
   private let threads: UnsafeMutablePointer<pthread_t>
   private let started: UnsafeMutablePointer<Int>
@@ -57,7 +68,9 @@ struct PoolState: @unchecked Sendable {
     let threads = UnsafeMutablePointer<pthread_t>.allocate(capacity: WorkerPool.maximumThreadCount)
     let started = UnsafeMutablePointer<Int>.allocate(capacity: 1)
     started.initialize(to: 1)
-    return PoolState(block: block, threads: threads, started: started)
+    return PoolState(
+      block: block, members: PoolMember.allocate(WorkerPool.maximumThreadCount), threads: threads,
+      started: started)
   }
 
   // MARK: Calling side
@@ -121,15 +134,29 @@ struct PoolState: @unchecked Sendable {
     block.pointee.body = ClosureWords(body)
     block.pointee.first = first
     block.pointee.count = count
-    dynamoe_store32(&block.pointee.processor, UInt32(bitPattern: dynamoe_processor()))
+    let destination = callerDestination()
+    let here = UInt32(bitPattern: dynamoe_processor())
+    dynamoe_store32(&members[0].processor, destination ?? here)
     dynamoe_store32(&block.pointee.pending, UInt32(count))
     dynamoe_store64(&block.pointee.ticket, UInt64(workers) << 32 | UInt64(count))
     wakeSleepers(atMost: workers < started.pointee ? Int(INT32_MAX) : count - 1)
+    members[0].begin(dynamoe_thread())
+    if let destination { dynamoe_move_thread(dynamoe_thread(), destination) }
     while let task = claim(0) {
       body(task, 0)
       finishTask()
     }
-    waitForClaimed()
+    members[0].end()
+    waitForClaimed(workers)
+  }
+
+  private func callerDestination() -> UInt32? {
+    guard let destination = members[0].takeDestination() else { return nil }
+    let now = clock()
+    // It may have been meant for another thread of the host.
+    guard members[0].isNumber(dynamoe_thread()), block.pointee.moving.allowed(now) else { return nil }
+    block.pointee.moving.wait(now)
+    return destination
   }
 
   private func wakeSleepers(atMost count: Int) {
@@ -138,21 +165,35 @@ struct PoolState: @unchecked Sendable {
     dynamoe_futex_wake(&block.pointee.wake, Int32(clamping: count))
   }
 
-  private func waitForClaimed() {
-    var spins = 0
+  private func waitForClaimed(_ workers: Int) {
+    var nextLook: UInt64 = 0
+    var looks = 0
     while true {
-      let pending = dynamoe_load32(&block.pointee.pending)
-      guard pending > 0 else { return }
-      spins += 1
-      if spins < 2000 {
+      var spins = 0
+      while spins < 64 {
+        if dynamoe_load32(&block.pointee.pending) == 0 {
+          if block.pointee.fetching.began > 0 { block.pointee.fetching.end(clock()) }
+          return
+        }
         dynamoe_pause()
-        continue
+        spins += 1
       }
-      dynamoe_store32(&block.pointee.callerSleeps, 1)
-      let still = dynamoe_load32(&block.pointee.pending)
-      if still > 0 { dynamoe_futex_wait(&block.pointee.pending, still) }
-      dynamoe_store32(&block.pointee.callerSleeps, 0)
+      let now = clock()
+      if nextLook == 0 { nextLook = now &+ Self.lookPause }
+      guard now >= nextLook else { continue }
+      nextLook = now &+ Self.lookPause
+      looks += 1
+      if fetchStalled(workers, now) || looks >= Self.callerLooks { sleepUntilDone() }
     }
+  }
+
+  private func sleepUntilDone() {
+    dynamoe_store32(&block.pointee.callerSleeps, 1)
+    let pending = dynamoe_load32(&block.pointee.pending)
+    if pending > 0 {
+      dynamoe_futex_wait_for(&block.pointee.pending, pending, Self.longestSleep)
+    }
+    dynamoe_store32(&block.pointee.callerSleeps, 0)
   }
 
   // MARK: Both sides
@@ -181,12 +222,19 @@ struct PoolState: @unchecked Sendable {
   // MARK: Worker side
 
   private func work(_ index: Int) {
+    let number = dynamoe_thread()
     var lastMove: UInt64 = 0
     while waitForTasks(index) {
       leaveCaller(&lastMove)
+      dynamoe_store32(&members[index].processor, UInt32(bitPattern: dynamoe_processor()))
+      members[index].begin(number)
       while let task = claim(index) {
         block.pointee.body.call(task, index)
         finishTask()
+      }
+      members[index].end()
+      if let destination = members[index].takeDestination() {
+        dynamoe_move_thread(number, destination)
       }
     }
   }
@@ -196,7 +244,7 @@ struct PoolState: @unchecked Sendable {
   /// itself.
   private func leaveCaller(_ lastMove: inout UInt64) {
     let processor = dynamoe_processor()
-    guard UInt32(bitPattern: processor) == dynamoe_load32(&block.pointee.processor) else { return }
+    guard UInt32(bitPattern: processor) == dynamoe_load32(&members[0].processor) else { return }
     let now = clock()
     guard now &- lastMove > Self.movePause else { return }
     lastMove = now
@@ -206,6 +254,7 @@ struct PoolState: @unchecked Sendable {
   /// Returns true when there is something to claim, false when this worker has to end.
   private func waitForTasks(_ index: Int) -> Bool {
     var deadline: UInt64 = 0
+    var nextLook: UInt64 = 0
     while true {
       var spins = 0
       while spins < 64 {
@@ -215,7 +264,14 @@ struct PoolState: @unchecked Sendable {
         spins += 1
       }
       let now = clock()
-      if deadline == 0 { deadline = now &+ Self.spinTime }
+      if deadline == 0 {
+        deadline = now &+ Self.spinTime
+        nextLook = now &+ Self.lookPause
+      }
+      if now >= nextLook {
+        nextLook = now &+ Self.lookPause
+        if dynamoe_load32(&block.pointee.pending) > 0 { offerPlace(index) }
+      }
       if now >= deadline {
         sleep(index)
         deadline = 0
@@ -261,6 +317,8 @@ struct PoolState: @unchecked Sendable {
     block.pointee.sleepers = 0
     block.pointee.limit = 1
     block.pointee.busy = 0
+    block.pointee.looking = 0
+    for index in 0..<WorkerPool.maximumThreadCount { members[index] = PoolMember() }
   }
 }
 

@@ -25,7 +25,7 @@ failed=0
 ln -s "$library" "$work/libdynamoe.so.0"
 ln -s "$library" "$work/libdynamoe.so"
 warnings="-Wall -Wextra -pedantic -Werror"
-link="-L$work -ldynamoe -lm -lpthread -Wl,-rpath,$work"
+link="-L$work -ldynamoe -lm -lpthread -ldl -Wl,-rpath,$work"
 
 fail() {
   echo "$*"
@@ -41,7 +41,7 @@ run() {
   [ $code -eq 0 ] || fail "$name: exit code $code"
 }
 
-for name in training handles arguments configuration presets files threads allocations layer random; do
+for name in training handles arguments configuration presets files threads pool kernels blas allocations layer random; do
   # -fno-builtin: the compiler must not leave out the calls that the counter counts.
   if $CC -std=c11 -O1 -g -fno-builtin $warnings -I"$root/Include" -o "$work/$name" "$here/$name.c" $link; then
     mkdir -p "$work/files-$name"
@@ -50,6 +50,15 @@ for name in training handles arguments configuration presets files threads alloc
     fail "$name: does not compile"
   fi
 done
+
+if ! echo 'int main(void) { return 0; }' | $CC -fopenmp -x c - -o "$work/openmp" 2>/dev/null; then
+  echo "openmp: not tested here: $CC has no -fopenmp"
+elif $CC -std=c11 -O1 -g -fopenmp $warnings -I"$root/Include" -o "$work/openmp" "$here/openmp.c" $link; then
+  mkdir -p "$work/files-openmp"
+  run openmp "$work/openmp" "$work/files-openmp"
+else
+  fail "openmp: does not compile"
+fi
 
 if $CC -std=c11 $warnings -I"$root/Include" -o "$work/header" "$here/header.c" $link; then
   run "header (C)" "$work/header"

@@ -1,5 +1,5 @@
 /// What Swift cannot say itself: atomic words at a known address (a futex needs the address), the
-/// futex calls, the pause instruction, processor features and the affinity mask. Static inline
+/// futex calls, the pause instruction, processor features, where a thread runs and may run. Static inline
 /// only: nothing of this is exported.
 #ifndef DYNAMOE_PLATFORM_H
 #define DYNAMOE_PLATFORM_H
@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 static inline uint32_t dynamoe_load32(const uint32_t *_Nonnull word) {
@@ -66,13 +67,31 @@ static inline void dynamoe_futex_wait(uint32_t *_Nonnull word, uint32_t value) {
   syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, (void *)0, (void *)0, 0);
 }
 
+/// `dynamoe_futex_wait` for at most `nanoseconds`, which are less than a second.
+static inline void dynamoe_futex_wait_for(
+    uint32_t *_Nonnull word, uint32_t value, long nanoseconds) {
+  const struct timespec time = {0, nanoseconds};
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &time, (void *)0, 0);
+}
+
 static inline void dynamoe_futex_wake(uint32_t *_Nonnull word, int count) {
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, (void *)0, (void *)0, 0);
 }
 
 /// Number by which the system knows the calling thread.
-static inline long dynamoe_thread(void) {
-  return syscall(SYS_gettid);
+static inline uint32_t dynamoe_thread(void) {
+  return (uint32_t)syscall(SYS_gettid);
+}
+
+/// Nanoseconds of processor time that a thread of this process has had; 0 if the system does not
+/// say. While the thread runs, two calls never give the same.
+static inline uint64_t dynamoe_processor_time(uint32_t thread) {
+  // The system's name for this clock: the thread, that it is one thread's (4), what it counts (2).
+  const clockid_t clock = (clockid_t)(~thread << 3 | 6);
+  struct timespec time;
+  return clock_gettime(clock, &time) == 0
+      ? (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec
+      : 0;
 }
 
 /// `fork`, which Swift does not offer because most programs have threads.
@@ -125,6 +144,22 @@ static inline void dynamoe_leave_processor(int processor) {
   if (others != word && any && syscall(SYS_sched_setaffinity, 0, bytes, mask) == 0) {
     mask[processor / bits] = word;
     syscall(SYS_sched_setaffinity, 0, bytes, mask);
+  }
+}
+
+/// Moves a thread of this process to `processor`, if its affinity mask has it; the mask stays as it
+/// was.
+static inline void dynamoe_move_thread(uint32_t thread, uint32_t processor) {
+  unsigned long mask[1024], one[1024] = {0};
+  const unsigned bits = 8 * sizeof mask[0];
+  long bytes = syscall(SYS_sched_getaffinity, thread, sizeof mask, mask);
+  if (bytes <= 0 || processor / 8 >= (unsigned long)bytes) {
+    return;
+  }
+  one[processor / bits] = 1ul << processor % bits;
+  if ((mask[processor / bits] & one[processor / bits]) != 0 &&
+      syscall(SYS_sched_setaffinity, thread, bytes, one) == 0) {
+    syscall(SYS_sched_setaffinity, thread, bytes, mask);
   }
 }
 
