@@ -19,9 +19,11 @@ enum BFloat16 {
     // Exact, or as far from the middle of two f32 as the exact sum is.
     let sum = Double(flushed(a)) * Double(flushed(b)) + Double(flushed(c))
     // What counts is the size after rounding as if there were no least exponent.
-    guard abs(Float(sum * 0x1p64)) >= 0x1p-62 else { return sum.sign == .minus ? -0 : 0 }
+    if abs(Float(sum * 0x1p64)) < 0x1p-62 { return sum.sign == .minus ? -0.0 : 0 }
     return Float(sum)
   }
 
-  private static func flushed(_ x: Float) -> Float { x.isSubnormal ? (x.sign == .minus ? -0 : 0) : x }
+  private static func flushed(_ x: Float) -> Float {
+    x.isSubnormal ? (x.sign == .minus ? -0.0 : 0) : x
+  }
 }

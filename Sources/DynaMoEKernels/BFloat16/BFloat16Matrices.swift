@@ -23,15 +23,22 @@ public final class BFloat16Matrices: @unchecked Sendable {
   /// All values 0.
   ///
   /// - Throws: `AllocationError` if the matrices do not fit into memory, a size is negative, or their product overflows.
-  public init(
+  public convenience init(
     backend: Backend, count: Int, outputs: Int, inputs: Int, use: Use = .products
+  ) throws(AllocationError) {
+    try self.init(
+      kernels: .matching(backend.name), count: count, outputs: outputs, inputs: inputs, use: use)
+  }
+
+  init(
+    kernels: BFloat16Kernels, count: Int, outputs: Int, inputs: Int, use: Use
   ) throws(AllocationError) {
     _ = try checkedProduct(count, outputs, inputs, MemoryLayout<Float>.stride)
     panelColumns = use == .products ? BFloat16Kernels.panelColumns : 1
     panels = outputs == 0 ? 0 : (outputs - 1) / panelColumns + 1
     let pairs = inputs / 2 + inputs % 2
     packed = try Buffer(zeroed: checkedProduct(count, panels, panelColumns, pairs, 2))
-    kernels = BFloat16Kernels.matching(backend.name)
+    self.kernels = kernels
     self.count = count
     self.outputs = outputs
     self.inputs = inputs
@@ -40,8 +47,8 @@ public final class BFloat16Matrices: @unchecked Sendable {
   /// Elements of all matrices.
   public var elements: Int { count * outputs * inputs }
 
-  /// Whether rounding leaves every value finite; the first that it does not.
-  public static func firstBeyond(_ values: UnsafeBufferPointer<Float>) -> Int? {
+  /// The first value that is not finite once it is rounded.
+  public static func firstNotFinite(_ values: UnsafeBufferPointer<Float>) -> Int? {
     values.firstIndex { !BFloat16.rounded($0).isFinite }
   }
 
