@@ -120,11 +120,14 @@ struct NetworkFile {
     storage.optimizer.steps = optimizerSteps
     network.trainingForwards = trainingForwards
     try refuseUnknown(storage)
+    let part = try withMemory(for: "reading \(file.path)") { () throws(AllocationError) in
+      try Buffer<Float>(uninitialized: storage.precision == .float32 ? 0 : Self.partCount)
+    }
     for store in [storage.parameters, storage.buffers] {
       for (index, entry) in store.entries.enumerated() {
         let (name, shape) = (entry.specification.name, entry.specification.shape)
         if let matrices = storage.matrices.rounded(name) {
-          try read(name, shape, into: matrices, storage.backend)
+          try read(name, shape, into: matrices, storage.backend, part: part.base)
         } else {
           try read(name, shape, into: store.values(index))
         }
@@ -157,18 +160,18 @@ struct NetworkFile {
     }
   }
 
-  /// A part at a time, so that no copy in f32 is ever there.
+  /// Elements that are read at a time into matrices that are rounded.
+  private static let partCount = 1 << 19
+
+  /// By way of `part`, so that no copy in f32 is ever there.
   private func read(
-    _ name: String, _ shape: [Int], into matrices: BFloat16Matrices, _ backend: Backend
+    _ name: String, _ shape: [Int], into matrices: BFloat16Matrices, _ backend: Backend,
+    part: UnsafeMutablePointer<Float>
   ) throws(DynaMoEError) {
-    let part = min(matrices.elements, 1 << 20)
-    let buffer = try withMemory(for: "reading \(name)") { () throws(AllocationError) in
-      try Buffer<Float>(uninitialized: part)
-    }
     var first = 0
     while first < matrices.elements {
       let values = UnsafeMutableBufferPointer(
-        start: buffer.base, count: min(part, matrices.elements - first))
+        start: part, count: min(Self.partCount, matrices.elements - first))
       try file.read(name, shape: shape, from: first, into: values)
       let source = UnsafeBufferPointer(values)
       if let bad = BFloat16Matrices.firstNotFinite(source) {
