@@ -109,6 +109,34 @@ import Testing
     #expect(isNear)
   }
 
+  /// A finite number that rounding makes infinite has no place in a matrix, but in the rest.
+  @Test func numbersBeyondBFloat16() throws {
+    let path = temporaryPath()
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    for (name, isRefused) in [("head.weight", true), ("head.bias", false)] {
+      let model = try Self.threshold.model()
+      var values = try model.parameterValues(name)
+      values[2] = 3.3961775e38
+      try model.assign(name, values)
+      try model.save(to: path)
+      #expect(try Model(contentsOf: path).parameterValues(name) == values)
+      guard isRefused else {
+        let rounded = try Model(contentsOf: path, precision: .bfloat16)
+        #expect(try rounded.parameterValues(name) == values)
+        continue
+      }
+      let error = #expect(throws: DynaMoEError.self) {
+        try Model(contentsOf: path, precision: .bfloat16)
+      }
+      #expect("\(error as Any)".contains("\"head.weight\" has 3.3961775e+38 at 2"))
+      values[2] = 3.3961773e38
+      try model.assign(name, values)
+      try model.save(to: path)
+      let rounded = try Model(contentsOf: path, precision: .bfloat16)
+      #expect(try rounded.parameterValues(name)[2].bitPattern == 0x7f7f_0000)
+    }
+  }
+
   // MARK: - Guarantees
 
   @Test(.enabled(if: kernelsKeepBits, "OpenBLAS promises no bits"), arguments: cases)

@@ -230,10 +230,7 @@ class Network:
             With precision ``"bfloat16"``: there are none.
         """
         self._live()
-        if self._precision != "float32":
-            raise DynaMoEError(
-                f"gradients: the {self._noun} is for evaluation only: loaded as {self._precision}"
-            )
+        self._require_training()
         return Tensors(self, "gradient")
 
     # ----------------------------------------------------------------------------- training
@@ -263,6 +260,14 @@ class Network:
         """Set every gradient to 0."""
         handle = self._live()
         check(self._c.zero_gradients(handle.address))
+
+    def _require_training(self) -> None:
+        if self._precision != "float32":
+            raise DynaMoEError(
+                f"the {self._noun} is for evaluation only: loaded as {self._precision}, "
+                "allowed to train: loaded as float32",
+                c.ERROR_STATE,
+            )
 
     @property
     def auxiliary_losses(self) -> NDArray[np.float64]:
