@@ -25,10 +25,14 @@ let package = Package(
     kernelTarget("DynaMoEKernelsBaseline", architecture: [], define: "LEVEL_BASELINE"),
     kernelTarget("DynaMoEKernelsV3", architecture: ["-march=x86-64-v3"], define: "LEVEL_V3"),
     kernelTarget("DynaMoEKernelsV4", architecture: ["-march=x86-64-v4"], define: "LEVEL_V4"),
+    kernelTarget(
+      "DynaMoEKernelsV4BFloat16", architecture: ["-march=x86-64-v4", "-mavx512bf16"],
+      define: "LEVEL_BFLOAT16"),
     .target(
       name: "DynaMoEKernels",
       dependencies: [
         "CDynaMoEPlatform", "DynaMoEKernelsBaseline", "DynaMoEKernelsV3", "DynaMoEKernelsV4",
+        "DynaMoEKernelsV4BFloat16",
       ],
       swiftSettings: [.unsafeFlags(["-O"])]),
     .target(name: "DynaMoE", dependencies: ["DynaMoEKernels", "CDynaMoEPlatform"]),

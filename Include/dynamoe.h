@@ -335,8 +335,8 @@ typedef struct dynamoe_tensor {
   const char *name;  /* such as "layers.0.experts.up.weight" */
   int64_t shape[4];  /* of these `rank`, outermost first; the rest is 0 */
   size_t count;      /* elements: the product of the shape */
-  const float *data; /* read only: change values through _parameter_set */
-  float *gradient;   /* [count], writable, a write before _step is used by it; NULL for buffers */
+  const float *data; /* read only: change values through _parameter_set; NULL for a matrix in bfloat16: _parameter_get */
+  float *gradient;   /* [count], writable, a write before _step is used by it; NULL for buffers and evaluation only */
 } dynamoe_tensor;
 
 /* Losses of one batch. */
@@ -360,6 +360,8 @@ typedef struct dynamoe_info {
   int64_t optimizer_steps;
   int64_t training_forwards;
   int64_t tensor_count, buffer_count; /* for _parameter and _buffer */
+  int32_t precision;                  /* DYNAMOE_PRECISION_..., see _load_as */
+  int32_t reserved;
 } dynamoe_info;
 
 typedef struct dynamoe_evaluation {
@@ -544,6 +546,12 @@ dynamoe_status dynamoe_model_parameter_set(dynamoe_model *model, const char *nam
 dynamoe_status dynamoe_model_buffer_set(dynamoe_model *model, const char *name, const float *values, size_t count);
 
 /*
+ * Copy parameter `name` out as f32 to values [count], whatever it is kept in; of a rounded matrix the rounded values.
+ * Returns DYNAMOE_OK, _ARGUMENT (unknown name, wrong count).
+ */
+dynamoe_status dynamoe_model_parameter_get(dynamoe_model *model, const char *name, float *values, size_t count);
+
+/*
  * Statistics of layer `layer` (0 to L - 1). Each array may be NULL with count 0; otherwise its count is at least
  * that of the shape: k_histogram [N + 1] (rows with K = 0 ... N), expert_rows [N], mean_weight [N] (mean gate
  * weight over the expert's rows, 0 without rows), coactivation [N, N] (rows that activate both; the diagonal
@@ -590,6 +598,24 @@ dynamoe_status dynamoe_model_last_routing(dynamoe_model *model, size_t layer, ui
 dynamoe_status dynamoe_model_save(dynamoe_model *model, const char *path);
 dynamoe_status dynamoe_model_load(const char *path, dynamoe_model **out);
 
+/* In what numbers a network keeps and multiplies its weight matrices. */
+enum {
+  DYNAMOE_PRECISION_FLOAT32 = 0,
+  DYNAMOE_PRECISION_BFLOAT16 = 1 /* the upper half of an f32; for evaluation only */
+};
+
+/*
+ * _load with a choice of `precision`; FLOAT32 is _load itself. BFLOAT16: the matrices of experts, input, embedding and
+ * head are rounded to the nearest (halves to even) as they are read and kept in no other form: half the memory of the
+ * weights in f32. What they are multiplied with is rounded too, products are exact, sums f32; biases, norms, routers, gates and
+ * softmax stay f32. Numbers below 2^-126 count as 0 in these products. The results have the same bits on every processor
+ * with the same kernels otherwise, for any number of threads and in any batch. Forwards without training, evaluate,
+ * calibrate, statistics, buffers and _parameter_get work; what trains, changes parameters or saves returns _STATE,
+ * gradients are NULL, and so is `data` of the rounded matrices.
+ * Returns the codes of _load; _FORMAT also for a weight above 3.39e38, which bfloat16 does not have.
+ */
+dynamoe_status dynamoe_model_load_as(const char *path, int32_t precision, dynamoe_model **out);
+
 /* ------------------------------------------------------------------------------------------------ layer */
 
 /*
@@ -631,6 +657,7 @@ dynamoe_status dynamoe_layer_parameter(dynamoe_layer *layer, size_t index, dynam
 dynamoe_status dynamoe_layer_buffer(dynamoe_layer *layer, size_t index, dynamoe_tensor *tensor);
 dynamoe_status dynamoe_layer_parameter_set(dynamoe_layer *layer, const char *name, const float *values, size_t count);
 dynamoe_status dynamoe_layer_buffer_set(dynamoe_layer *layer, const char *name, const float *values, size_t count);
+dynamoe_status dynamoe_layer_parameter_get(dynamoe_layer *layer, const char *name, float *values, size_t count);
 
 /* Of the one layer there is: as for a model, without the index of the layer. */
 dynamoe_status dynamoe_layer_routing_statistics(dynamoe_layer *layer, dynamoe_routing_statistics *statistics,
@@ -645,6 +672,7 @@ dynamoe_status dynamoe_layer_last_routing(dynamoe_layer *layer, uint8_t *active,
                                           size_t weights_count);
 dynamoe_status dynamoe_layer_save(dynamoe_layer *layer, const char *path);
 dynamoe_status dynamoe_layer_load(const char *path, dynamoe_layer **out);
+dynamoe_status dynamoe_layer_load_as(const char *path, int32_t precision, dynamoe_layer **out);
 
 #ifdef __cplusplus
 }

@@ -48,6 +48,23 @@ enum Constants {
     (DYNAMOE_OPTIMIZER_SGD, .sgd),
   ]
 
+  static let precisions: [(Int, Precision)] = [
+    (DYNAMOE_PRECISION_FLOAT32, .float32),
+    (DYNAMOE_PRECISION_BFLOAT16, .bfloat16),
+  ]
+
+  static func precision(_ value: Int32) throws(DynaMoEError) -> Precision {
+    try choice("precision", value, precisions, "DYNAMOE_PRECISION")
+  }
+
+  /// The constant of a precision.
+  static func constant(of precision: Precision) -> Int32 {
+    switch precision {
+    case .float32: Int32(DYNAMOE_PRECISION_FLOAT32)
+    case .bfloat16: Int32(DYNAMOE_PRECISION_BFLOAT16)
+    }
+  }
+
   /// The constant of a task.
   static func constant(of task: Task) -> Int32 {
     switch task {

@@ -33,6 +33,24 @@ public func layerLoad(
   }
 }
 
+@_cdecl("dynamoe_model_load_as")
+public func modelLoadAs(
+  _ path: UnsafePointer<CChar>?, _ precision: Int32, _ out: UnsafeMutablePointer<OpaquePointer?>?
+) -> dynamoe_status {
+  create(out) { () throws(DynaMoEError) in
+    try Model(contentsOf: filePath(path), precision: Constants.precision(precision))
+  }
+}
+
+@_cdecl("dynamoe_layer_load_as")
+public func layerLoadAs(
+  _ path: UnsafePointer<CChar>?, _ precision: Int32, _ out: UnsafeMutablePointer<OpaquePointer?>?
+) -> dynamoe_status {
+  create(out) { () throws(DynaMoEError) in
+    try MoELayer(contentsOf: filePath(path), precision: Constants.precision(precision))
+  }
+}
+
 private func save<Network: Exported>(
   _ handle: OpaquePointer?, _: Network.Type, _ path: UnsafePointer<CChar>?
 ) -> dynamoe_status {

@@ -37,6 +37,7 @@ func sharedInfo(_ network: some Exported) -> dynamoe_info {
   info.training_forwards = Int64(network.trainingForwards)
   info.tensor_count = Int64(network.parameterTensorCount)
   info.buffer_count = Int64(network.bufferTensorCount)
+  info.precision = Constants.constant(of: network.precision)
   return info
 }
 
@@ -111,6 +112,7 @@ private func zeroGradients<Network: Exported>(
   _ handle: OpaquePointer?, _: Network.Type
 ) -> dynamoe_status {
   guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
+    try network.requireTraining()
     network.zeroGradients()
   }
 }

@@ -62,6 +62,22 @@ public func layerBufferSet(
   setTensor(layer, MoELayer.self, .buffers, name, values, count)
 }
 
+@_cdecl("dynamoe_model_parameter_get")
+public func modelParameterGet(
+  _ model: OpaquePointer?, _ name: UnsafePointer<CChar>?, _ values: UnsafeMutablePointer<Float>?,
+  _ count: Int
+) -> dynamoe_status {
+  getParameter(model, Model.self, name, values, count)
+}
+
+@_cdecl("dynamoe_layer_parameter_get")
+public func layerParameterGet(
+  _ layer: OpaquePointer?, _ name: UnsafePointer<CChar>?, _ values: UnsafeMutablePointer<Float>?,
+  _ count: Int
+) -> dynamoe_status {
+  getParameter(layer, MoELayer.self, name, values, count)
+}
+
 // MARK: - Shared
 
 /// The two lists of tensors that a network has.
@@ -99,20 +115,40 @@ private func setTensor<Network: Exported>(
   _ name: UnsafePointer<CChar>?, _ values: UnsafePointer<Float>?, _ count: Int
 ) -> dynamoe_status {
   guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
-    let name = try text("name", name, limit: Int(PATH_MAX))
-    let tensors = list == .parameters ? network.parameters : network.buffers
-    guard let tensor = tensors.first(where: { $0.name == name }) else {
-      let allowed = tensors.map(\.name).joined(separator: ", ")
-      throw .argument("name is \"\(name)\", allowed: \(allowed.isEmpty ? "none" : allowed)")
-    }
+    if list == .parameters { try network.requireTraining() }
+    let tensor = try named(name, list == .parameters ? network.parameters : network.buffers)
+    let name = tensor.name
     let values = try array(
       "values", values, "count", count,
-      shape: Shape(formula: "elements of \(name)", rows: tensor.values.count))
+      shape: Shape(formula: "elements of \(name)", rows: tensor.count))
     switch list {
     case .parameters: try network.setParameter(name, values)
     case .buffers: try network.setBuffer(name, values)
     }
   }
+}
+
+private func getParameter<Network: Exported>(
+  _ handle: OpaquePointer?, _: Network.Type, _ name: UnsafePointer<CChar>?,
+  _ values: UnsafeMutablePointer<Float>?, _ count: Int
+) -> dynamoe_status {
+  guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
+    let tensor = try named(name, network.parameters)
+    let shape = Shape(formula: "elements of \(tensor.name)", rows: tensor.count)
+    let values = try output("values", values, "count", count, shape: shape)
+    try network.copyParameter(tensor.name, into: values)
+  }
+}
+
+private func named(
+  _ name: UnsafePointer<CChar>?, _ tensors: [Tensor]
+) throws(DynaMoEError) -> Tensor {
+  let name = try text("name", name, limit: Int(PATH_MAX))
+  guard let tensor = tensors.first(where: { $0.name == name }) else {
+    let allowed = tensors.map(\.name).joined(separator: ", ")
+    throw .argument("name is \"\(name)\", allowed: \(allowed.isEmpty ? "none" : allowed)")
+  }
+  return tensor
 }
 
 extension dynamoe_tensor {
@@ -126,8 +162,8 @@ extension dynamoe_tensor {
         shape[axis] = Int64(size)
       }
     }
-    count = tensor.values.count
-    data = tensor.values.baseAddress
+    count = tensor.count
+    data = tensor.precision == .float32 ? tensor.values.baseAddress : nil
     gradient = tensor.gradient?.baseAddress
   }
 }

@@ -43,6 +43,7 @@ typedef struct probe {
   P(parameter, (m, 0, &tensor))                                                               \
   P(buffer, (m, 0, &tensor))                                                                  \
   P(parameter_set, (m, "head.bias", x, 4))                                                    \
+  P(parameter_get, (m, "head.bias", output, 4))                                               \
   P(buffer_set, (m, "layers.0.router.threshold", x, 1))                                       \
   P(routing_statistics, (m, 0, &statistics, NULL, 0, NULL, 0, NULL, 0, NULL, 0))              \
   P(routing_reset, (m))                                                                       \
@@ -65,6 +66,7 @@ typedef struct probe {
   P(parameter, (l, 0, &tensor))                                                               \
   P(buffer, (l, 0, &tensor))                                                                  \
   P(parameter_set, (l, "router.weight", x, 4))                                                \
+  P(parameter_get, (l, "router.weight", output, 12))                                          \
   P(buffer_set, (l, "router.threshold", x, 1))                                                \
   P(routing_statistics, (l, &statistics, NULL, 0, NULL, 0, NULL, 0, NULL, 0))                 \
   P(routing_reset, (l))                                                                       \

@@ -47,7 +47,8 @@ static void layout(void)
   EXPECT(sizeof(dynamoe_tensor) == 72);
   EXPECT(offsetof(dynamoe_tensor, gradient) == 64);
   EXPECT(sizeof(dynamoe_losses) == 64);
-  EXPECT(sizeof(dynamoe_info) == 104);
+  EXPECT(sizeof(dynamoe_info) == 112);
+  EXPECT(offsetof(dynamoe_info, precision) == 104);
   EXPECT(sizeof(dynamoe_evaluation) == 48);
   EXPECT(sizeof(dynamoe_routing_statistics) == 80);
   EXPECT(sizeof(dynamoe_targets) == 32);

@@ -105,6 +105,8 @@ def test_status_codes_are_those_of_the_header(path):
         assert getattr(_signatures, name.removeprefix("DYNAMOE_")) == value
     tasks = [constants[f"DYNAMOE_TASK_{name.upper()}"] for name in _signatures.TASKS]
     assert tasks == list(range(len(tasks)))
+    names = [f"DYNAMOE_PRECISION_{name.upper()}" for name in _signatures.PRECISIONS]
+    assert [constants[name] for name in names] == list(range(len(names)))
 
 
 def test_library_exports_the_declared_functions_and_nothing_else():

@@ -23,18 +23,30 @@ struct SafetensorsFile: Sendable {
 
   /// Reads the file at `path`.
   init(path: String) throws(DynaMoEError) {
-    // Without O_NONBLOCK a pipe would block until somebody writes into it.
-    let file = try SystemFile(path: path, flags: O_RDONLY | O_NONBLOCK)
-    let size = try file.size()
-    var length = [UInt8](repeating: 0, count: 8)
-    guard size >= 8 else { throw Self.tooShort(path, size) }
-    try Self.filling(&length, from: file)
-    var header = [UInt8](repeating: 0, count: try Self.headerLength(length, fileSize: size, path))
-    try Self.filling(&header, from: file)
-    let layout = try SafetensorsHeader(header, dataSize: size - 8 - header.count, path: path)
-    let data = try AlignedBytes(count: size - 8 - header.count, path: path)
+    let file = try Self.open(path)
+    let (layout, start, size) = try Self.layout(of: file, path)
+    let data = try AlignedBytes(count: size - start, path: path)
     try file.read(into: data.bytes)
     self.init(path: path, layout: layout, data: data)
+  }
+
+  static func open(_ path: String) throws(DynaMoEError) -> SystemFile {
+    // Without O_NONBLOCK a pipe would block until somebody writes into it.
+    try SystemFile(path: path, flags: O_RDONLY | O_NONBLOCK)
+  }
+
+  /// The header of a file just opened, where its data begins, and the size of the file.
+  static func layout(
+    of file: borrowing SystemFile, _ path: String
+  ) throws(DynaMoEError) -> (SafetensorsHeader, start: Int, size: Int) {
+    let size = try file.size()
+    var length = [UInt8](repeating: 0, count: 8)
+    guard size >= 8 else { throw tooShort(path, size) }
+    try filling(&length, from: file)
+    var header = [UInt8](repeating: 0, count: try headerLength(length, fileSize: size, path))
+    try filling(&header, from: file)
+    let start = 8 + header.count
+    return (try SafetensorsHeader(header, dataSize: size - start, path: path), start, size)
   }
 
   /// Copies a file that is already in memory. `name` is for messages.

@@ -64,6 +64,24 @@ struct SystemFile: ~Copyable {
     }
   }
 
+  /// Fills `buffer` from byte `offset` of the file on, whatever the current position; a file that ends before is
+  /// refused.
+  func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(DynaMoEError) {
+    var done = 0
+    while done < buffer.count {
+      let count = pread(
+        descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset + done))
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw Self.refusal("read", path)
+      }
+      guard count > 0 else {
+        throw .format("\(path): the file became shorter while it was read")
+      }
+      done += count
+    }
+  }
+
   func write(_ bytes: UnsafeRawBufferPointer) throws(DynaMoEError) {
     var offset = 0
     while offset < bytes.count {

@@ -4,7 +4,9 @@ import DynaMoEKernels
 /// its gradients.
 struct Projection {
   let backend: Backend
+  /// Empty when the weights are rounded: then nothing but `forward` does anything.
   let matrices: MatrixGroup
+  private let rounded: BFloat16Matrices?
   let weight: UnsafePointer<Float>
   let bias: UnsafePointer<Float>?
   let weightGradient: UnsafeMutablePointer<Float>
@@ -22,6 +24,7 @@ struct Projection {
     backend = registry.backend
     matrices = try registry.add(
       name, in: parameters, count: count, outputs: outputs, inputs: inputs)
+    rounded = registry.rounded(name)
     weight = UnsafePointer(values)
     weightGradient = gradient
     parameterOffset = values - parameters.base
@@ -40,7 +43,11 @@ struct Projection {
     _ groups: RowGroups, _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>,
     epilogue: Epilogue = .none
   ) {
-    backend.product(groups, x, matrices, bias: bias, into: y, epilogue: epilogue)
+    if let rounded {
+      backend.product(groups, x, rounded, bias: bias, into: y, epilogue: epilogue)
+    } else {
+      backend.product(groups, x, matrices, bias: bias, into: y, epilogue: epilogue)
+    }
   }
 
   /// dL/dW and dL/dbias.

@@ -6,6 +6,7 @@ final class InputLayer {
     case projection(Projection)
     case embedding(
       values: UnsafePointer<Float>, gradient: UnsafeMutablePointer<Float>, vocabulary: Int)
+    case roundedEmbedding(BFloat16Matrices)
   }
 
   /// Features per row; 1 for ids.
@@ -25,6 +26,11 @@ final class InputLayer {
         try Projection(
           weight: "input.weight", bias: "input.bias", outputs: model.width, inputs: inputs,
           parameters: parameters, matrices: matrices))
+    } else if parameters.isRounded("embedding.weight") {
+      map = .roundedEmbedding(
+        try matrices.addRounded(
+          "embedding.weight", count: 1, outputs: model.vocabulary ?? 0, inputs: model.width,
+          for: model.tiedEmbedding ? .products : .rows))
     } else {
       guard let values = parameters.pointer("embedding.weight"),
         let gradient = parameters.gradientPointer("embedding.weight")
@@ -47,16 +53,25 @@ final class InputLayer {
     case (.features(let x, let rows), .projection):
       return try checkFeatures(x, rows: rows, columns: inputs, name: "inputs", backend: backend)
         .map { .features($0) }
-    case (.tokens(let ids), .embedding(_, _, let vocabulary)):
+    case (.tokens(let ids), .embedding), (.tokens(let ids), .roundedEmbedding):
       for (row, id) in ids.enumerated() where id < 0 || Int(id) >= vocabulary {
         throw .argument("ids[\(row)] is \(id), allowed: 0 to \(vocabulary - 1)")
       }
       return ids.isEmpty ? nil : ids.baseAddress.map { .tokens($0) }
     case (.tokens, .projection):
       throw .argument("ids are given to a model of features, allowed: x [rows, \(inputs)]")
-    case (.features, .embedding(_, _, let vocabulary)):
+    case (.features, .embedding), (.features, .roundedEmbedding):
       throw .argument(
         "x is given to a model of token ids, allowed: ids [rows] from 0 to \(vocabulary - 1)")
+    }
+  }
+
+  /// 0 of features.
+  private var vocabulary: Int {
+    switch map {
+    case .projection: 0
+    case .embedding(_, _, let vocabulary): vocabulary
+    case .roundedEmbedding(let embedding): embedding.outputs
     }
   }
 
@@ -74,6 +89,14 @@ final class InputLayer {
       backend.pool.forRanges(rows, grain: 256) { range in
         for row in range {
           (h + row * d).update(from: values + Int(ids[row]) * d, count: d)
+        }
+      }
+    case (.tokens(let ids), .roundedEmbedding(let embedding)):
+      let d = width
+      backend.pool.forRanges(rows, grain: 256) { range in
+        for row in range {
+          embedding.copy(
+            from: Int(ids[row]) * d, into: UnsafeMutableBufferPointer(start: h + row * d, count: d))
         }
       }
     default: break

@@ -21,17 +21,18 @@ public final class MoELayer: RoutedNetwork {
   public convenience init(
     _ configuration: LayerConfiguration, seed: UInt64 = 0
   ) throws(DynaMoEError) {
-    try self.init(configuration, configuration.resolved().0, seed: seed, isLoaded: false)
+    try self.init(configuration, configuration.resolved().0, seed: seed, origin: .seed)
   }
 
   private init(
-    _ configuration: LayerConfiguration, _ resolved: ResolvedLayer, seed: UInt64, isLoaded: Bool
+    _ configuration: LayerConfiguration, _ resolved: ResolvedLayer, seed: UInt64,
+    origin: NetworkStorage.Origin
   ) throws(DynaMoEError) {
     let storage = try NetworkStorage(
       kind: .layer, configurationJSON: configuration.json, losses: configuration.losses,
       optimizer: configuration.optimizer, seed: seed, layers: [resolved],
       parameters: Self.parameters(configuration, resolved),
-      buffers: TensorNames.layerBuffers(resolved, prefix: ""), isLoaded: isLoaded)
+      buffers: TensorNames.layerBuffers(resolved, prefix: ""), origin: origin)
     self.configuration = configuration
     layer = try RoutedLayer(
       resolved, index: 0, width: configuration.width, sharedExperts: configuration.sharedExperts,
@@ -44,9 +45,12 @@ public final class MoELayer: RoutedNetwork {
 
   /// The layer of a file that ``RoutedNetwork/save(to:)`` wrote.
   ///
+  /// - Parameter precision: ``Precision/bfloat16``: as of a ``Model``.
   /// - Throws: ``DynaMoEError/file(_:)``, ``DynaMoEError/format(_:)`` for truncated, damaged and
   ///   foreign files, also for the file of a model.
-  public convenience init(contentsOf path: String) throws(DynaMoEError) {
+  public convenience init(
+    contentsOf path: String, precision: Precision = .float32
+  ) throws(DynaMoEError) {
     let file = try NetworkFile(path: path, kind: .layer)
     let configuration = try file.parsed { (json) throws(DynaMoEError) in
       try LayerConfiguration(json: json)
@@ -54,7 +58,7 @@ public final class MoELayer: RoutedNetwork {
     let resolved = try configuration.resolved().0
     try file.check(
       Self.parameters(configuration, resolved) + TensorNames.layerBuffers(resolved, prefix: ""))
-    try self.init(configuration, resolved, seed: file.seed, isLoaded: true)
+    try self.init(configuration, resolved, seed: file.seed, origin: .file(precision))
     try file.load(into: self)
   }
 
@@ -78,6 +82,7 @@ public final class MoELayer: RoutedNetwork {
     _ x: UnsafeBufferPointer<Float>, rows: Int, training: Bool,
     into y: UnsafeMutableBufferPointer<Float>
   ) throws(DynaMoEError) {
+    if training { try requireTraining() }
     let start = Profile.begin()
     defer { Profile.end(.call, start) }
     let source = try check(x, rows: rows)

@@ -31,10 +31,12 @@ extension Model {
   /// result has the same bits whatever the batch it is in, and nothing changes but the statistics.
   ///
   /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``,
-  ///   ``DynaMoEError/failed(_:)`` when a logit is not finite.
+  ///   ``DynaMoEError/failed(_:)`` when a logit is not finite; with `training`
+  ///   ``DynaMoEError/state(_:)`` of a network for evaluation only.
   public func forward(
     _ input: Input, training: Bool, into logits: UnsafeMutableBufferPointer<Float>?
   ) throws(DynaMoEError) {
+    if training { try requireTraining() }
     let start = Profile.begin()
     defer { Profile.end(.call, start) }
     let rows = input.rows
@@ -147,11 +149,12 @@ extension Model {
   /// - Returns: the losses of the batch before the step.
   /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``,
   ///   ``DynaMoEError/failed(_:)`` when logits, loss or a gradient are not finite; then nothing was
-  ///   changed.
+  ///   changed. ``DynaMoEError/state(_:)`` of a network for evaluation only.
   @discardableResult
   public func trainBatch(
     _ input: Input, _ targets: Targets, sampleWeight: UnsafeBufferPointer<Float>? = nil
   ) throws(DynaMoEError) -> Losses {
+    try requireTraining()
     let start = Profile.begin()
     defer { Profile.end(.call, start) }
     let rows = input.rows

@@ -26,17 +26,18 @@ public final class Model: RoutedNetwork {
   public convenience init(
     _ configuration: ModelConfiguration, seed: UInt64 = 0
   ) throws(DynaMoEError) {
-    try self.init(configuration, configuration.resolved(), seed: seed, isLoaded: false)
+    try self.init(configuration, configuration.resolved(), seed: seed, origin: .seed)
   }
 
   private init(
-    _ configuration: ModelConfiguration, _ resolved: ResolvedModel, seed: UInt64, isLoaded: Bool
+    _ configuration: ModelConfiguration, _ resolved: ResolvedModel, seed: UInt64,
+    origin: NetworkStorage.Origin
   ) throws(DynaMoEError) {
     let storage = try NetworkStorage(
       kind: .model, configurationJSON: configuration.json, losses: configuration.losses,
       optimizer: configuration.optimizer, seed: seed, layers: resolved.layers,
       parameters: TensorNames.parameters(of: resolved),
-      buffers: TensorNames.buffers(of: resolved), isLoaded: isLoaded)
+      buffers: TensorNames.buffers(of: resolved), origin: origin)
     self.configuration = configuration
     outputs = resolved.outputs
     width = resolved.width
@@ -63,16 +64,20 @@ public final class Model: RoutedNetwork {
   /// The network of a file that ``RoutedNetwork/save(to:)`` wrote. Training goes on as if it had
   /// never stopped.
   ///
+  /// - Parameter precision: ``Precision/bfloat16``: for evaluation only, with matrices that are
+  ///   rounded as they are read; the optimizer's state stays in the file.
   /// - Throws: ``DynaMoEError/file(_:)``, ``DynaMoEError/format(_:)`` for truncated, damaged and
   ///   foreign files.
-  public convenience init(contentsOf path: String) throws(DynaMoEError) {
+  public convenience init(
+    contentsOf path: String, precision: Precision = .float32
+  ) throws(DynaMoEError) {
     let file = try NetworkFile(path: path, kind: .model)
     let configuration = try file.parsed { (json) throws(DynaMoEError) in
       try ModelConfiguration(json: json)
     }
     let resolved = try configuration.resolved()
     try file.check(TensorNames.parameters(of: resolved) + TensorNames.buffers(of: resolved))
-    try self.init(configuration, resolved, seed: file.seed, isLoaded: true)
+    try self.init(configuration, resolved, seed: file.seed, origin: .file(precision))
     try file.load(into: self)
   }
 

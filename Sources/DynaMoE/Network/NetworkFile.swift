@@ -16,7 +16,7 @@ struct NetworkFile {
 
   let configuration: String
   let seed: UInt64
-  private let file: SafetensorsFile
+  private let file: SafetensorsReader
   private let optimizerSteps: Int
   private let trainingForwards: Int
 
@@ -50,7 +50,7 @@ struct NetworkFile {
   // MARK: - Reading
 
   init(path: String, kind: NetworkStorage.Kind) throws(DynaMoEError) {
-    let file = try SafetensorsFile(path: path)
+    let file = try SafetensorsReader(path: path)
     func text(_ key: String) throws(DynaMoEError) -> String {
       guard let text = file.metadata[key] else {
         throw .format("\(path): not a file of this library: its metadata has no \(quoted(key))")
@@ -119,25 +119,75 @@ struct NetworkFile {
     let storage = network.storage
     storage.optimizer.steps = optimizerSteps
     network.trainingForwards = trainingForwards
-    var tensors: [(name: String, shape: [Int], values: UnsafeMutableBufferPointer<Float>)] = []
+    try refuseUnknown(storage)
+    let part = try withMemory(for: "reading \(file.path)") { () throws(AllocationError) in
+      try Buffer<Float>(uninitialized: storage.precision == .float32 ? 0 : Self.partCount)
+    }
     for store in [storage.parameters, storage.buffers] {
       for (index, entry) in store.entries.enumerated() {
-        tensors.append((entry.specification.name, entry.specification.shape, store.values(index)))
+        let (name, shape) = (entry.specification.name, entry.specification.shape)
+        if let matrices = storage.matrices.rounded(name) {
+          try read(name, shape, into: matrices, storage.backend, part: part.base)
+        } else {
+          try read(name, shape, into: store.values(index))
+        }
       }
     }
-    tensors += storage.optimizer.stateTensors
-    let known = Set(tensors.map(\.name))
-    if let unknown = file.names.first(where: { !known.contains($0) }) {
-      throw .format("\(file.path): unknown tensor \(quoted(unknown))")
-    }
-    for tensor in tensors {
-      try file.copyFloats(tensor.name, shape: tensor.shape, into: tensor.values)
-      if let bad = tensor.values.firstIndex(where: { !$0.isFinite }) {
-        throw .format(
-          "\(file.path): \(quoted(tensor.name)) has \(tensor.values[bad]) at \(bad), allowed: finite numbers"
-        )
+    if storage.precision == .float32 {
+      for state in storage.optimizer.stateTensors {
+        try read(state.name, state.shape, into: state.values)
       }
     }
     storage.matrices.invalidateAll()
+  }
+
+  private func refuseUnknown(_ storage: NetworkStorage) throws(DynaMoEError) {
+    var known = Set(storage.optimizer.stateTensors.map(\.name))
+    for store in [storage.parameters, storage.buffers] {
+      for entry in store.entries { known.insert(entry.specification.name) }
+    }
+    if let unknown = file.names.first(where: { !known.contains($0) }) {
+      throw .format("\(file.path): unknown tensor \(quoted(unknown))")
+    }
+  }
+
+  private func read(
+    _ name: String, _ shape: [Int], into values: UnsafeMutableBufferPointer<Float>
+  ) throws(DynaMoEError) {
+    try file.read(name, shape: shape, into: values)
+    if let bad = values.firstIndex(where: { !$0.isFinite }) {
+      throw notAllowed(name, values[bad], bad, "finite numbers")
+    }
+  }
+
+  /// Elements that are read at a time into matrices that are rounded.
+  private static let partCount = 1 << 19
+
+  /// By way of `part`, so that no copy in f32 is ever there.
+  private func read(
+    _ name: String, _ shape: [Int], into matrices: BFloat16Matrices, _ backend: Backend,
+    part: UnsafeMutablePointer<Float>
+  ) throws(DynaMoEError) {
+    var first = 0
+    while first < matrices.elements {
+      let values = UnsafeMutableBufferPointer(
+        start: part, count: min(Self.partCount, matrices.elements - first))
+      try file.read(name, shape: shape, from: first, into: values)
+      let source = UnsafeBufferPointer(values)
+      if let bad = BFloat16Matrices.firstNotFinite(source) {
+        throw notAllowed(
+          name, source[bad], first + bad, "numbers that are finite in bfloat16, up to 3.39e38")
+      }
+      backend.pool.forRanges(source.count, grain: 1 << 16) { range in
+        matrices.store(.init(rebasing: source[range]), from: first + range.lowerBound)
+      }
+      first += source.count
+    }
+  }
+
+  private func notAllowed(
+    _ name: String, _ value: Float, _ index: Int, _ allowed: String
+  ) -> DynaMoEError {
+    .format("\(file.path): \(quoted(name)) has \(value) at \(index), allowed: \(allowed)")
   }
 }

@@ -7,7 +7,15 @@ final class NetworkStorage {
     case model, layer
   }
 
+  /// Where the values come from.
+  enum Origin {
+    case seed
+    /// About to be read.
+    case file(Precision)
+  }
+
   let kind: Kind
+  let precision: Precision
   /// The resolved configuration.
   let configurationJSON: String
   let losses: LossConfiguration
@@ -20,7 +28,7 @@ final class NetworkStorage {
   init(
     kind: Kind, configurationJSON: String, losses: LossConfiguration,
     optimizer: OptimizerConfiguration, seed: UInt64, layers: [ResolvedLayer],
-    parameters: [TensorSpecification], buffers: [TensorSpecification], isLoaded: Bool
+    parameters: [TensorSpecification], buffers: [TensorSpecification], origin: Origin
   ) throws(DynaMoEError) {
     let backend: Backend
     do throws(BackendError) {
@@ -32,25 +40,26 @@ final class NetworkStorage {
     self.configurationJSON = configurationJSON
     self.losses = losses
     self.seed = seed
-    try Self.checkMemory(parameters, layers, optimizer)
-    self.parameters = try TensorStore(parameters, hasGradients: true)
+    precision = if case .file(let precision) = origin { precision } else { .float32 }
+    try Self.checkMemory(parameters, layers, optimizer, precision)
+    self.parameters = try TensorStore(parameters, hasGradients: true, precision: precision)
     self.buffers = try TensorStore(buffers, hasGradients: false)
     matrices = MatrixRegistry(backend: backend)
     self.optimizer = try Optimizer(optimizer, parameters: self.parameters, backend: backend)
-    // Those of a file are about to be read.
-    if !isLoaded { self.parameters.initialize(seed: seed) }
+    if case .seed = origin { self.parameters.initialize(seed: seed) }
     self.buffers.initialize(seed: seed)
   }
 
   var backend: Backend { matrices.backend }
 
-  /// Values, gradients, packed copies and the state of the optimizer, most of which is not touched
+  /// Rounded matrices; of the rest values, gradients, packed copies and the state of the optimizer, most of which is not touched
   /// at once; and the co-activation counts.
   private static func checkMemory(
     _ parameters: [TensorSpecification], _ layers: [ResolvedLayer],
-    _ optimizer: OptimizerConfiguration
+    _ optimizer: OptimizerConfiguration, _ precision: Precision
   ) throws(DynaMoEError) {
     var elements = 0
+    var rounded = 0
     var packed = 0.0
     for specification in parameters {
       let (sum, overflow) = elements.addingReportingOverflow(specification.count ?? Int.max)
@@ -58,15 +67,21 @@ final class NetworkStorage {
         throw .memory("\(specification.name) \(specification.shape) is larger than any memory")
       }
       elements = sum
-      packed += specification.packedCount
+      if precision == .bfloat16, specification.isRounded {
+        rounded += specification.count ?? 0
+      } else {
+        packed += specification.packedCount
+      }
     }
     let copies = optimizer.kind == .adamw ? 4 : optimizer.momentum ?? 0 > 0 ? 3 : 2
     let counts = layers.reduce(0) { $0 + 2 * $1.experts * $1.experts }
     let bytes =
-      (Double(elements * copies) + packed) * Double(MemoryLayout<Float>.stride)
+      (Double((elements - rounded) * copies) + packed) * Double(MemoryLayout<Float>.stride)
+      + Double(rounded * MemoryLayout<UInt16>.stride)
       + Double(counts * MemoryLayout<Int>.stride)
     try AvailableMemory.check(
       Int(min(bytes, Double(Int.max / 2))),
-      for: "a network of \(elements) parameters with gradients and optimizer")
+      for: "a network of \(elements) parameters"
+        + (precision == .float32 ? " with gradients and optimizer" : " in \(precision.rawValue)"))
   }
 }

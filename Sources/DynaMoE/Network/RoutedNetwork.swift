@@ -68,10 +68,11 @@ public class RoutedNetwork {
   /// Copies `values` into the parameter `name`, in effect from the next call.
   ///
   /// - Throws: ``DynaMoEError/argument(_:)`` for an unknown name, another number of values, NaN or
-  ///   infinity.
+  ///   infinity; ``DynaMoEError/state(_:)`` of a network for evaluation only.
   public func setParameter(
     _ name: String, _ values: UnsafeBufferPointer<Float>
   ) throws(DynaMoEError) {
+    try requireTraining()
     try set(name, values, in: storage.parameters, "parameter")
     storage.matrices.invalidate(name)
   }
@@ -87,16 +88,10 @@ public class RoutedNetwork {
   private func set(
     _ name: String, _ values: UnsafeBufferPointer<Float>, in store: TensorStore, _ noun: String
   ) throws(DynaMoEError) {
-    guard let index = store.index(of: name) else {
-      let names = store.entries.map(\.specification.name)
-      let hint = nearest(to: name, among: names).map { "; did you mean \(quoted($0))?" } ?? ""
-      throw .argument("there is no \(noun) \(quoted(name))\(hint)")
-    }
+    let index = try index(of: name, in: store, noun)
     let destination = store.values(index)
     guard values.count == destination.count else {
-      throw .argument(
-        "\(name) has \(destination.count) values, shape \(store.entries[index].specification.shape); got \(values.count)"
-      )
+      throw wrongCount(store.tensor(index), values.count)
     }
     if let bad = values.firstIndex(where: { !$0.isFinite }) {
       throw .argument("\(name)[\(bad)] is \(values[bad]), allowed: finite numbers")
@@ -120,8 +115,9 @@ public class RoutedNetwork {
   ///
   /// - Parameter learningRate: finite and at least 0; nil: the configured one of this step.
   /// - Throws: ``DynaMoEError/argument(_:)``; ``DynaMoEError/failed(_:)`` when a gradient is not
-  ///   finite.
+  ///   finite; ``DynaMoEError/state(_:)`` of a network for evaluation only.
   public func step(learningRate: Double? = nil) throws(DynaMoEError) {
+    try requireTraining()
     let start = Profile.begin()
     defer { Profile.end(.call, start) }
     let rate = try storage.optimizer.learningRate(override: learningRate)
@@ -141,7 +137,7 @@ public class RoutedNetwork {
     for layer in layers { layer.router.control(afterStepWith: storage.losses) }
   }
 
-  /// Sets all gradients to 0; a pending backward stays valid.
+  /// Sets all gradients to 0, if there are any; a pending backward stays valid.
   public func zeroGradients() {
     backend.fill(storage.parameters.gradientBase, with: 0, count: storage.parameters.extent)
     gradientMoments?.reset()
@@ -153,6 +149,7 @@ public class RoutedNetwork {
   }
 
   func requirePending() throws(DynaMoEError) -> Int {
+    try requireTraining()
     guard let rows = pendingRows else {
       throw .state(
         "there is no training forward that waits for its backward: call forward with training on first"
@@ -186,9 +183,10 @@ public class RoutedNetwork {
 
   /// The rows of the latest training forward, whether it had its backward or not.
   func requireTrainingForward() throws(DynaMoEError) -> Int {
+    try requireTraining()
     switch trainingState {
     case .none: throw .state("there are no auxiliary losses before a training forward")
-    case .pending(let rows), .finished(let rows): rows
+    case .pending(let rows), .finished(let rows): return rows
     }
   }
 
@@ -227,7 +225,11 @@ public class RoutedNetwork {
   /// Writes parameters, buffers, configuration, optimizer and random state as one safetensors file.
   ///
   /// It is written beside `path` and renamed: an interrupted save leaves the old file whole.
+  ///
+  /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/file(_:)``; ``DynaMoEError/failed(_:)``
+  ///   when a parameter is not finite; ``DynaMoEError/state(_:)`` of a network for evaluation only.
   public func save(to path: String) throws(DynaMoEError) {
+    try requireTraining()
     try NetworkFile.write(self, to: path)
   }
 }

@@ -13,7 +13,9 @@ enum TensorNames {
       }
     } else if let vocabulary = model.vocabulary {
       tensors.append(
-        .init("embedding.weight", [vocabulary, width], .normal(scale: 0.02), decays: true))
+        .init(
+          "embedding.weight", [vocabulary, width], .normal(scale: 0.02), decays: true,
+          isRounded: true))
     }
     for (index, layer) in model.layers.enumerated() {
       let prefix = layerPrefix(index)
@@ -44,7 +46,11 @@ enum TensorNames {
     _ layer: ResolvedLayer, width: Int, sharedExperts: Int, activation: Activation, bias: Bool,
     prefix: String
   ) -> [TensorSpecification] {
-    var tensors = [weight(prefix + "router.weight", [layer.experts, width], inputs: width)]
+    // In full precision: rounded, it would send one row in some hundred elsewhere and save nothing.
+    var tensors: [TensorSpecification] = [
+      .init(
+        prefix + "router.weight", [layer.experts, width], .uniform(inputs: width), decays: true)
+    ]
     if layer.router.kind == .topAny {
       tensors.append(.init(prefix + "router.gates", [layer.experts], .constant(0)))
     }
@@ -79,7 +85,7 @@ enum TensorNames {
   }
 
   private static func weight(_ name: String, _ shape: [Int], inputs: Int) -> TensorSpecification {
-    .init(name, shape, .uniform(inputs: inputs), decays: true)
+    .init(name, shape, .uniform(inputs: inputs), decays: true, isRounded: true)
   }
 
   private static func norm(_ name: String, _ norm: Norm, width: Int) -> [TensorSpecification] {

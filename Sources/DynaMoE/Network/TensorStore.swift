@@ -16,12 +16,18 @@ struct TensorSpecification: Equatable, Sendable {
   let initial: InitialValue
   /// Whether weight decay applies by default: the `*.weight` tensors except those of norms.
   let decays: Bool
+  /// Whether a network in bfloat16 keeps the tensor so: the matrices except those of routers.
+  let isRounded: Bool
 
-  init(_ name: String, _ shape: [Int], _ initial: InitialValue, decays: Bool = false) {
+  init(
+    _ name: String, _ shape: [Int], _ initial: InitialValue, decays: Bool = false,
+    isRounded: Bool = false
+  ) {
     self.name = name
     self.shape = shape
     self.initial = initial
     self.decays = decays
+    self.isRounded = isRounded
   }
 
   /// Elements of the packed copy of a matrix: its outputs are filled up to whole panels, of at most
@@ -54,6 +60,7 @@ final class TensorStore {
   struct Entry {
     let specification: TensorSpecification
     let offset: Int
+    /// Elements in the store: none when the values are kept elsewhere, rounded.
     let count: Int
   }
 
@@ -65,8 +72,11 @@ final class TensorStore {
   private let indices: [String: Int]
   private let values: Buffer<Float>
   private let gradients: Buffer<Float>
+  private let precision: Precision
 
-  init(_ specifications: [TensorSpecification], hasGradients: Bool) throws(DynaMoEError) {
+  init(
+    _ specifications: [TensorSpecification], hasGradients: Bool, precision: Precision = .float32
+  ) throws(DynaMoEError) {
     var entries: [Entry] = []
     var indices: [String: Int] = [:]
     var offset = 0
@@ -74,15 +84,19 @@ final class TensorStore {
     for specification in specifications {
       guard let count = specification.count,
         case let (end, overflow) = offset.addingReportingOverflow(count), !overflow,
-        end < Int.max / 64
+        case let (sum, tooMany) = elements.addingReportingOverflow(count), !tooMany,
+        max(end, sum) < Int.max / 64
       else {
         throw .memory("\(specification.name) \(specification.shape) is larger than any memory")
       }
       indices[specification.name] = entries.count
-      entries.append(Entry(specification: specification, offset: offset, count: count))
-      elements += count
-      offset = (end + 15) & ~15
+      elements = sum
+      let isElsewhere = precision == .bfloat16 && specification.isRounded
+      entries.append(
+        Entry(specification: specification, offset: offset, count: isElsewhere ? 0 : count))
+      if !isElsewhere { offset = (end + 15) & ~15 }
     }
+    self.precision = precision
     self.entries = entries
     self.indices = indices
     self.extent = offset
@@ -96,6 +110,13 @@ final class TensorStore {
   }
 
   func index(of name: String) -> Int? { indices[name] }
+
+  /// Whether the values of the tensor are kept elsewhere, rounded.
+  func isRounded(_ index: Int) -> Bool {
+    precision == .bfloat16 && entries[index].specification.isRounded
+  }
+
+  func isRounded(_ name: String) -> Bool { indices[name].map(isRounded) ?? false }
 
   var base: UnsafeMutablePointer<Float> { values.base }
   var gradientBase: UnsafeMutablePointer<Float> { gradients.base }
@@ -111,7 +132,8 @@ final class TensorStore {
       start: gradients.base + entries[index].offset, count: entries[index].count)
   }
 
-  /// The values of the tensor `name`; nil when the network has none of that name.
+  /// The values of the tensor `name`; nil when the network has none of that name. Nothing is there
+  /// of a tensor that is kept elsewhere.
   func pointer(_ name: String) -> UnsafeMutablePointer<Float>? {
     indices[name].map { values.base + entries[$0].offset }
   }
@@ -154,9 +176,12 @@ final class TensorStore {
   }
 
   func tensor(_ index: Int) -> Tensor {
-    Tensor(
-      name: entries[index].specification.name, shape: entries[index].specification.shape,
-      values: UnsafeBufferPointer(values(index)), gradient: gradient(index))
+    let specification = entries[index].specification
+    return Tensor(
+      name: specification.name, shape: specification.shape, count: specification.count ?? 0,
+      precision: isRounded(index) ? .bfloat16 : .float32,
+      values: UnsafeBufferPointer(values(index)),
+      gradient: precision == .float32 ? gradient(index) : nil)
   }
 }
 
@@ -166,9 +191,14 @@ public struct Tensor {
   public let name: String
   /// The extent of each dimension, outermost first.
   public let shape: [Int]
-  /// The elements, row-major. Change them through `setParameter` or `setBuffer`.
+  /// Number of elements: the product of the shape.
+  public let count: Int
+  /// In what numbers the elements are kept.
+  public let precision: Precision
+  /// The elements, row-major. Change them through `setParameter` or `setBuffer`. None of a tensor in
+  /// ``Precision/bfloat16``: read it with ``RoutedNetwork/copyParameter(_:into:)``.
   public let values: UnsafeBufferPointer<Float>
-  /// The gradient, writable, of the same shape; nil for buffers. A write before `step` is used by
-  /// it.
+  /// The gradient, writable, of the same shape; nil for buffers and networks for evaluation only. A
+  /// write before `step` is used by it.
   public let gradient: UnsafeMutableBufferPointer<Float>?
 }

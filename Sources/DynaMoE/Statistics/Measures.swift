@@ -31,11 +31,13 @@ extension RoutedNetwork {
   /// Results of forward and backward are the same bits with and without.
   ///
   /// - Throws: ``DynaMoEError/argument(_:)`` for bits without a meaning,
-  ///   ``DynaMoEError/memory(_:)``.
+  ///   ``DynaMoEError/memory(_:)``; ``DynaMoEError/state(_:)`` for the gradient variance of a
+  ///   network for evaluation only.
   public func measure(_ measures: Measures) throws(DynaMoEError) {
     guard measures.isSubset(of: .all) else {
       throw .argument("measures is \(measures.rawValue), allowed: 0 to \(Measures.all.rawValue)")
     }
+    if measures.contains(.gradientVariance) { try requireTraining() }
     let before = self.measures
     var moments: [LayerMoments] = []
     if measures.contains(.participation), !before.contains(.participation) {

@@ -93,12 +93,16 @@ import Testing
   }
 
   /// A whole and valid file that does not hold what it must is refused, with the reason.
-  @Test(arguments: [
-    ("NaN", "head.bias"), ("infinity", "head.bias"), ("unknown", "head.scale"),
-    ("missing", "head.bias"), ("format", "other"), ("version", "73"), ("kind", "layer"),
-    ("seed", "-1"), ("training_forwards", "many"), ("optimizer_steps", "-3"),
-  ])
-  func foreignFilesAreRefused(_ what: String, _ culprit: String) throws {
+  @Test(
+    arguments: [
+      ("NaN", "head.bias"), ("infinity", "head.bias"), ("unknown", "head.scale"),
+      ("missing", "head.bias"), ("format", "other"), ("version", "73"), ("kind", "layer"),
+      ("seed", "-1"), ("training_forwards", "many"), ("optimizer_steps", "-3"),
+      ("NaN", "layers.1.experts.down.weight"), ("missing", "head.weight"),
+      ("unknown", "optimizer.m.head.scale"),
+    ], Precision.allCases)
+  func foreignFilesAreRefused(_ wrong: (String, String), _ precision: Precision) throws {
+    let (what, culprit) = wrong
     let testCase = Self.cases[0]
     let model = try testCase.model()
     try model.train(testCase.batch(), testCase.goals())
@@ -129,7 +133,9 @@ import Testing
     default: metadata[what] = culprit
     }
     try write(metadata, tensors)
-    let error = #expect(throws: DynaMoEError.self) { try Model(contentsOf: path) }
+    let error = #expect(throws: DynaMoEError.self) {
+      try Model(contentsOf: path, precision: precision)
+    }
     #expect("\(error as Any)".contains(culprit), "\(error as Any)")
     if let error, case .format = error {} else { Issue.record("\(error as Any)") }
   }
@@ -143,7 +149,8 @@ import Testing
     #expect("\(error as Any)".contains("holds a"), "\(error as Any)")
   }
 
-  @Test func damagedFilesAreRefused() throws {
+  @Test(arguments: Precision.allCases)
+  func damagedFilesAreRefused(_ precision: Precision) throws {
     let testCase = Self.cases[0]
     let model = try testCase.model()
     try model.train(testCase.batch(), testCase.goals())
@@ -152,7 +159,7 @@ import Testing
     defer { try? FileManager.default.removeItem(atPath: path) }
     func load(_ data: Data) throws -> Model {
       try data.write(to: URL(fileURLWithPath: path))
-      return try Model(contentsOf: path)
+      return try Model(contentsOf: path, precision: precision)
     }
     _ = try load(whole)
     for length in [0, 1, 7, 8, 9, 100, whole.count / 2, whole.count - 1] {

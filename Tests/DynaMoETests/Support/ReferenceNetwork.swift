@@ -36,6 +36,8 @@ struct ReferenceLayerRun {
 struct ReferenceLayer {
   var settings: LayerSettings
   var prefix: String
+  /// What an expert's matrices are multiplied with is rounded to bfloat16 first.
+  var rounds = false
 
   func run(
     _ x: Matrix, parameters: [String: [Double]], buffers: [String: [Double]], training: Bool,
@@ -81,7 +83,9 @@ struct ReferenceLayer {
       return (0..<outputs).map { o in
         var sum = bias?[index * outputs + o] ?? 0
         let start = (index * outputs + o) * input.count
-        for (i, value) in input.enumerated() { sum += weight[start + i] * value }
+        for (i, value) in input.enumerated() {
+          sum += weight[start + i] * (rounds ? nearestBFloat16(value) : value)
+        }
         return sum
       }
     }
@@ -147,6 +151,8 @@ struct ReferenceNetwork {
   var buffers: [String: [Double]]
   /// Per layer; empty: nothing is frozen.
   var frozen: [FrozenRouting] = []
+  /// What the matrices but those of routers are multiplied with is rounded to bfloat16 first.
+  var rounds = false
 
   func forward(_ input: ReferenceInput, training: Bool) -> ReferenceRun {
     let width = description.width
@@ -163,7 +169,7 @@ struct ReferenceNetwork {
     var layers: [ReferenceLayerRun] = []
     for l in description.experts.indices {
       let layer = ReferenceLayer(
-        settings: LayerSettings(description, layer: l), prefix: "layers.\(l).")
+        settings: LayerSettings(description, layer: l), prefix: "layers.\(l).", rounds: rounds)
       let run = layer.run(
         normalise(h, "layers.\(l).norm"), parameters: parameters, buffers: buffers,
         training: training, frozen: frozen.isEmpty ? FrozenRouting() : frozen[l])
@@ -190,7 +196,9 @@ struct ReferenceNetwork {
     for t in 0..<x.rows {
       for o in 0..<outputs {
         var sum = bias?[o] ?? 0
-        for i in 0..<x.columns { sum += weight[o * x.columns + i] * x[t, i] }
+        for i in 0..<x.columns {
+          sum += weight[o * x.columns + i] * (rounds ? nearestBFloat16(x[t, i]) : x[t, i])
+        }
         y[t, o] = sum
       }
     }
@@ -214,6 +222,13 @@ struct ReferenceNetwork {
     }
     return y
   }
+}
+
+/// The nearest number of 8 bits of precision, halves to even.
+func nearestBFloat16(_ x: Double) -> Double {
+  guard x != 0 else { return x }
+  let step = Double(sign: .plus, exponent: x.exponent - 7, significand: 1)
+  return (x / step).rounded(.toNearestOrEven) * step
 }
 
 /// Targets of a batch.

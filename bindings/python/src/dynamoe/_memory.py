@@ -76,6 +76,8 @@ class Tensors(Mapping[str, FloatArray]):
     after the network was closed or forgotten. Views of parameters and buffers are read-only;
     ``mapping[name] = values`` copies values in after checking shape and finiteness, in effect from
     the next call. Views of gradients are writable.
+
+    A matrix in bfloat16 has no memory in float32: each access makes a read-only copy.
     """
 
     def __init__(self, network: Network, kind: str) -> None:
@@ -97,7 +99,16 @@ class Tensors(Mapping[str, FloatArray]):
         place = self._place(name)
         if self._kind == "gradient":
             return np.asarray(_Borrowed(handle, place.gradient or 0, place.shape, True))
+        if not place.data and place.size:
+            return self._copied(handle, name, place)
         return np.asarray(_Borrowed(handle, place.data, place.shape, False))
+
+    def _copied(self, handle: Handle, name: str, place: Place) -> FloatArray:
+        values = np.empty(place.shape, np.float32)
+        get = self._network._c.parameter_get
+        check(get(handle.address, name.encode(), address(values), values.size))
+        values.flags.writeable = False
+        return values
 
     def __setitem__(self, name: str, values: Any) -> None:
         place = self._place(name)

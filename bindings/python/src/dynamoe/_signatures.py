@@ -39,6 +39,8 @@ ERROR_BACKEND = -9
 MEASURE_PARTICIPATION = 1
 MEASURE_GRADIENT_VARIANCE = 2
 
+PRECISIONS = ("float32", "bfloat16")
+
 TASKS = ("classification", "language_model", "regression")
 
 
@@ -208,6 +210,8 @@ class Info(Structure):
         ("training_forwards", c_int64),
         ("tensor_count", c_int64),
         ("buffer_count", c_int64),
+        ("precision", c_int32),
+        ("reserved", c_int32),
     ]
 
 
@@ -300,6 +304,7 @@ def _network(noun: str, config: type[Structure], layer_index: tuple[Any, ...]) -
         "buffer": _status(c_void_p, c_size_t, POINTER(Tensor)),
         "parameter_set": _status(c_void_p, c_char_p, *_ARRAY),
         "buffer_set": _status(c_void_p, c_char_p, *_ARRAY),
+        "parameter_get": _status(c_void_p, c_char_p, *_ARRAY),
         "routing_statistics": _status(c_void_p, *layer_index, *_STATISTICS),
         "routing_reset": _status(c_void_p),
         "measure": _status(c_void_p, c_uint32),
@@ -308,6 +313,7 @@ def _network(noun: str, config: type[Structure], layer_index: tuple[Any, ...]) -
         "last_routing": _status(c_void_p, *layer_index, *_ARRAY, *_ARRAY),
         "save": _status(c_void_p, c_char_p),
         "load": _status(c_char_p, _OUT_HANDLE),
+        "load_as": _status(c_char_p, c_int32, _OUT_HANDLE),
     }
     return {f"dynamoe_{noun}_{verb}": signature for verb, signature in functions.items()}
 

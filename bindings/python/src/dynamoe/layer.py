@@ -57,7 +57,7 @@ class MoELayer(Network):
         kind = self.config["router"]["kind"]
         return (
             f"width {self._width}, {self._experts[0]} experts, {kind} router, "
-            f"{self.parameter_count:,} parameters"
+            f"{self.parameter_count:,} parameters{self._precision_text}"
         )
 
     def forward(self, x: Any, training: bool = False, out: FloatArray | None = None) -> FloatArray:

@@ -43,23 +43,33 @@ class Network:
         self._adopt(out)
 
     @classmethod
-    def load(cls: type[Self], path: str | bytes | os.PathLike[str]) -> Self:
+    def load(
+        cls: type[Self], path: str | bytes | os.PathLike[str], precision: str = "float32"
+    ) -> Self:
         """Return what `save` wrote: it continues bit for bit where the saved one stood.
 
         Parameters
         ----------
         path : str or path object
             The file.
+        precision : {"float32", "bfloat16"}, default "float32"
+            ``"bfloat16"``: for evaluation only, in half the memory and faster. The weight matrices
+            are rounded as they are read, and what they are multiplied with is rounded too; sums,
+            biases, norms and routers stay float32. What trains, changes parameters or saves
+            raises DynaMoEError.
 
         Raises
         ------
         OSError
             When the file cannot be read, is truncated, damaged or not ours.
         ValueError
-            When `path` is not a path.
+            When `path` is not a path or `precision` none of the two.
         """
+        if precision not in c.PRECISIONS:
+            names = ", ".join(map(repr, c.PRECISIONS))
+            raise ValueError(f"precision: got {precision!r}, allowed is one of {names}")
         out = ctypes.c_void_p()
-        check(cls._c.load(encoded_path(path), byref(out)))
+        check(cls._c.load_as(encoded_path(path), c.PRECISIONS.index(precision), byref(out)))
         network = cls.__new__(cls)
         network._adopt(out)
         return network
@@ -76,6 +86,7 @@ class Network:
         check(self._c.config_json(handle.address, text, len(text), byref(length)))
         self._config_text = text.value.decode("utf-8")
         self._layer_count = int(info.layers)
+        self._precision = c.PRECISIONS[info.precision]
         self._losses: dict[str, float] | None = None
         self._accuracy = float("nan")
         self._measures = 0
@@ -171,6 +182,12 @@ class Network:
         return list(self._experts)
 
     @property
+    def precision(self) -> str:
+        """``"float32"``, or ``"bfloat16"`` of a network that was loaded so."""
+        self._live()
+        return self._precision
+
+    @property
     def parameter_count(self) -> int:
         """Elements of all parameters."""
         return int(self._info().parameter_count)
@@ -189,7 +206,11 @@ class Network:
 
     @property
     def parameters(self) -> Tensors:
-        """Names to live read-only views; assigning to a name copies values in."""
+        """Names to live read-only views; assigning to a name copies values in.
+
+        With precision ``"bfloat16"`` the weight matrices are converted at each access: copies, not
+        views; and nothing can be assigned.
+        """
         self._live()
         return Tensors(self, "parameter")
 
@@ -201,8 +222,15 @@ class Network:
 
     @property
     def gradients(self) -> Tensors:
-        """Parameter names to live writable views; a write before `step` is used by it."""
+        """Parameter names to live writable views; a write before `step` is used by it.
+
+        Raises
+        ------
+        DynaMoEError
+            With precision ``"bfloat16"``: there are none.
+        """
         self._live()
+        self._require_training()
         return Tensors(self, "gradient")
 
     # ----------------------------------------------------------------------------- training
@@ -232,6 +260,14 @@ class Network:
         """Set every gradient to 0."""
         handle = self._live()
         check(self._c.zero_gradients(handle.address))
+
+    def _require_training(self) -> None:
+        if self._precision != "float32":
+            raise DynaMoEError(
+                f"the {self._noun} is for evaluation only: loaded as {self._precision}, "
+                "allowed to train: loaded as float32",
+                c.ERROR_STATE,
+            )
 
     @property
     def auxiliary_losses(self) -> NDArray[np.float64]:
@@ -385,6 +421,10 @@ class Network:
 
     def _summary(self) -> str:
         raise NotImplementedError
+
+    @property
+    def _precision_text(self) -> str:
+        return "" if self._precision == "float32" else f" in {self._precision}"
 
     def __repr__(self) -> str:
         name = type(self).__name__
