@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from harness import comparison, machine
 from harness.measure import Settings
-from harness.sides import PYTHON, Cases, peers
+from harness.sides import PYTHON, C, Cases, peers
 
 
 def arguments() -> argparse.Namespace:
@@ -20,7 +20,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("selection", nargs="*", help="workloads and sections; all when none is named")
     parser.add_argument("--peers", help="a Python with torch, to compare with PyTorch")
     parser.add_argument("--only", help="peers, separated by commas")
-    parser.add_argument("--modes", default="infer,train")
+    parser.add_argument("--modes", default="infer,train,train_dx")
     parser.add_argument("--pairs", type=int, default=21, help="rounds of turns")
     parser.add_argument("--lock", help="a file whose lock is held during each round")
     parser.add_argument("--results", help="where the numbers are kept as JSON")
@@ -39,7 +39,9 @@ def main() -> None:
         if cell.mode not in options.modes.split(","):
             continue
         try:
-            result = comparison.measure(cell, [PYTHON, *others.values()], cases, settings)
+            # In Python a layer's backward always computes the gradient by the rows, in C only when it is asked for.
+            ours = C if cell.workload.layer and cell.mode == "train" else PYTHON
+            result = comparison.measure(cell, [ours, *others.values()], cases, settings)
         except RuntimeError as error:
             print(f"{cell.name}: {error}", flush=True)
             continue

@@ -1,8 +1,8 @@
 /*
  * side.c - this library through its C interface, one side of the benchmark: side FOLDER MODE
  *
- * Reads the case in FOLDER (see sides/case.py) and serves the line protocol of sides/protocol.py. MODE: infer, train or
- * passes (forward and backward without the optimizer).
+ * Reads the case in FOLDER (see sides/case.py) and serves the line protocol of sides/protocol.py. MODE: infer, train, train_dx
+ * (a single layer also computes the gradient by the rows) or passes (forward and backward without the optimizer).
  */
 #define _POSIX_C_SOURCE 200809L
 #include <dynamoe.h>
@@ -89,8 +89,9 @@ static void load(side *s)
   s->x = read_numbers(s, "x.bin", s->rows * (s->inputs ? s->inputs : 1));
   s->targets = read_numbers(s, "targets.bin", s->rows * (s->has_classes ? 1 : s->outputs));
   s->y = malloc(s->rows * s->outputs * sizeof(float));
-  s->dx = malloc(s->rows * (s->inputs ? s->inputs : 1) * sizeof(float));
-  if (!s->y || !s->dx)
+  int wants_dx = !strcmp(s->mode, "train_dx");
+  s->dx = wants_dx ? malloc(s->rows * s->inputs * sizeof(float)) : NULL;
+  if (!s->y || (wants_dx && !s->dx))
     fail("outputs", "no memory");
   if (s->is_layer)
     check(dynamoe_layer_load(path, &s->layer), "load");
@@ -117,7 +118,7 @@ static void layer_passes(side *s)
   forward(s, s->rows, 1);
   for (size_t i = 0; i < count; i++)
     s->y[i] = (s->y[i] - targets[i]) * (2.0f / (float)count);
-  check(dynamoe_layer_backward(s->layer, s->y, count, s->dx, s->rows * s->inputs), "backward");
+  check(dynamoe_layer_backward(s->layer, s->y, count, s->dx, s->dx ? s->rows * s->inputs : 0), "backward");
 }
 
 static void step(side *s)
@@ -127,7 +128,7 @@ static void step(side *s)
     targets.classes = s->targets, targets.class_count = s->rows;
   else
     targets.values = s->targets, targets.value_count = s->rows * s->outputs;
-  int trains = !strcmp(s->mode, "train");
+  int trains = !strncmp(s->mode, "train", 5);
   if (!strcmp(s->mode, "infer")) {
     forward(s, s->rows, 0);
   } else if (s->is_layer) {
@@ -186,7 +187,7 @@ static double now(void)
 int main(int count, char **arguments)
 {
   if (count != 3)
-    return fprintf(stderr, "usage: side FOLDER infer|train|passes\n"), 2;
+    return fprintf(stderr, "usage: side FOLDER infer|train|train_dx|passes\n"), 2;
   side s = {.folder = arguments[1], .mode = arguments[2]};
   load(&s);
   puts("ready");

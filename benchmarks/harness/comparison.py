@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,9 @@ def cells(names: Iterable[str] | None = None) -> list[Cell]:
         elif workload.task == "language_model":
             result.append(Cell(workload, "train"))
         else:
-            result += [Cell(workload, "infer"), Cell(workload, "train")]
+            result += [Cell(workload, mode) for mode in ("infer", "train")]
+            if workload.layer:
+                result.append(Cell(workload, "train_dx"))
     return result
 
 
@@ -58,7 +61,7 @@ def check(sides: Sequence[Side], mode: str) -> list[dict[str, float]]:
         agreement.compare(side.kind.name, output, first[0])
         for side, output in zip(sides, first, strict=True)
     ]
-    if mode == "train":
+    if mode != "infer":
         for side in sides:
             side.run(2)
         second = [agreement.output(side) for side in sides]
@@ -92,7 +95,8 @@ def measure(cell: Cell, kinds: Sequence[Kind], cases: Cases, settings: Settings)
     for group in groups:
         with contextlib.ExitStack() as stack:
             sides = [stack.enter_context(Side(kind, case, cell.mode, cell.threads)) for kind in group]
-            facts = check(sides, cell.mode)
+            with locked(settings.lock, fcntl.LOCK_SH):
+                facts = check(sides, cell.mode)
             timing = alternate(sides, settings)
             disturbed += timing.disturbed
             for index, side in enumerate(sides):

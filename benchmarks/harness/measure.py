@@ -28,13 +28,13 @@ class Settings:
 
 
 @contextlib.contextmanager
-def locked(path: str | None) -> Iterator[None]:
-    """Hold the lock of a file, so that several who measure on one machine take turns."""
+def locked(path: str | None, kind: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold the lock of a file, so that several who measure on one machine take turns; others work under `fcntl.LOCK_SH`."""
     if path is None:
         yield
         return
     with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, kind)
         yield
 
 
@@ -90,8 +90,10 @@ class Timing:
 
 def alternate(sides: Sequence[Side], settings: Settings) -> Timing:
     """Time the sides in turns: one round has a turn of each."""
-    with locked(settings.lock):
-        steps = [steps_for(side) for side in sides]
+    steps = []
+    for side in sides:
+        with locked(settings.lock):
+            steps.append(steps_for(side))
     timing = Timing([[] for _ in sides], 0)
     for _ in range(settings.pairs):
         with locked(settings.lock):

@@ -70,7 +70,7 @@ class Workload:
         """Return the useful floating-point operations of one step.
 
         Input projection, routers, active experts and head; `pairs` are the active (row, expert) pairs of each
-        layer. A step with backward is three times the forward less the gradient by the input rows.
+        layer. A step with backward is three times the forward, less the gradient by the input rows when it is not wanted.
         """
         matrices = 3 if self.activation in GATED else 2
         projection = 2.0 * self.rows * self.inputs * self.width
@@ -78,7 +78,12 @@ class Workload:
         experts = sum(2.0 * pair * matrices * self.width * self.hidden for pair in pairs)
         head = 0.0 if self.layer else 2.0 * self.rows * self.width * self.outputs
         forward = projection + routers + experts + head
-        return forward if mode == "infer" else 3 * forward - projection
+        if mode == "infer":
+            return forward
+        by_rows = projection
+        if self.layer and mode != "train_dx":
+            by_rows = routers + experts * (matrices - 1) / matrices
+        return 3 * forward - by_rows
 
     def with_rows(self, rows: int) -> Workload:
         """Return the same network with another batch."""
@@ -123,8 +128,8 @@ SMOKE = {
     workload.name: workload
     for workload in (
         replace(_W1, name="smoke", rows=32, inputs=20, width=16, experts=(4, 3), hidden=24),
-        replace(_W3, name="smoke_tokens", rows=48, vocabulary=50, width=16, experts=(4, 2), hidden=24,
-                task="language_model", outputs=50),
+        replace(_W3, name="smoke_tokens", rows=48, vocabulary=500, width=16, experts=(4, 2), hidden=24,
+                task="language_model", outputs=500),
         replace(_W4, name="smoke_layer", rows=64, inputs=16, outputs=16, width=16, experts=(6,), hidden=24),
         replace(_W4, name="smoke_gated", rows=64, inputs=16, outputs=16, width=16, experts=(6,), hidden=24,
                 activation="swiglu", bias=False),

@@ -1,4 +1,7 @@
-"""numpy_loop.py FOLDER MODE: the network in NumPy with a backward by hand, a loop over experts."""
+"""numpy_loop.py FOLDER MODE: the network in NumPy with a backward by hand, a loop over experts.
+
+MODE: `infer`, `train`, or `train_dx`, in which a single layer also computes the gradient by the rows.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +112,7 @@ class Layer:
             self.kept.append((rows, x, u, gate, auxiliary, t, o) if keep else None)
         return out
 
-    def backward(self, dy, gradients):
+    def backward(self, dy, gradients, needs_input=True):
         p, name = self.p, self.name
         dn, dscores = np.zeros_like(self.n), np.zeros_like(self.scores)
         mine = {key: np.zeros_like(p[key]) for key in p if key.startswith(name("experts."))}
@@ -127,19 +130,22 @@ class Layer:
                 du = dt * (gate * auxiliary)
                 dgate = dt * u * self.derivative(gate, auxiliary)
                 np.matmul(x.T, dgate, out=mine[name("experts.gate.weight")][expert])
-                dx = dgate @ p[name("experts.gate.weight")][expert].T
             else:
-                du, dx = dt * self.derivative(u, auxiliary), 0
+                du = dt * self.derivative(u, auxiliary)
             np.matmul(x.T, du, out=mine[name("experts.up.weight")][expert])
             if name("experts.up.bias") in p:
                 mine[name("experts.up.bias")][expert] = du.sum(0)
                 mine[name("experts.down.bias")][expert] = d.sum(0)
-            dn[rows] += du @ up[expert].T + dx
+            if needs_input:
+                dx = du @ up[expert].T
+                if self.gated:
+                    dx += dgate @ p[name("experts.gate.weight")][expert].T
+                dn[rows] += dx
         s = self.scores
         dlogits = s * (dscores - (dscores * s).sum(1, keepdims=True))
         mine[name("router.weight")] = self.n.T @ dlogits
         gradients.update(mine)
-        return dn + dlogits @ p[name("router.weight")].T
+        return dn + dlogits @ p[name("router.weight")].T if needs_input else None
 
 
 class Network:
@@ -194,10 +200,10 @@ class Network:
         outputs /= F(len(targets))
         return outputs
 
-    def backward(self, d):
+    def backward(self, d, needs_input=False):
         gradients = {}
         if self.case.is_layer:
-            self.layers[0].backward(d, gradients)
+            self.layers[0].backward(d, gradients, needs_input)
             return gradients
         tied = "head.weight" not in self.p
         if tied:
@@ -248,12 +254,13 @@ def main(folder, mode):
 
     def train():
         gradient = network.output_gradient(network.forward(x, keep=True), targets)
-        network.update(network.backward(gradient))
+        network.update(network.backward(gradient, mode == "train_dx"))
 
     def output(rows):
         return network.forward(rows), [layer.mask for layer in network.layers]
 
-    serve(case, train if mode == "train" else lambda: network.forward(x), output)
+    step = (lambda: network.forward(x)) if mode == "infer" else train
+    serve(case, step, output)
 
 
 if __name__ == "__main__":

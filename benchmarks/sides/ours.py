@@ -1,4 +1,8 @@
-"""ours.py FOLDER MODE: this library through its Python package. MODE: infer, train or passes (no optimizer)."""
+"""ours.py FOLDER MODE: this library through its Python package.
+
+MODE: `infer`; `train`; `train_dx`, the same, as in Python a layer's backward always computes the gradient by the rows; `passes`,
+forward and backward without the optimizer.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ def model_step(model: dm.Model, case: Case, mode: str) -> Callable[[], object]:
     x, targets = case.x(), case.targets()
     if mode == "infer":
         return lambda: model.forward(x)
-    if mode == "train":
+    if mode.startswith("train"):
         return lambda: model.train_batch(x, targets)
     return lambda: (model.forward(x, training=True), model.backward(targets))
 
@@ -38,7 +42,7 @@ def layer_step(layer: dm.MoELayer, case: Case, mode: str) -> Callable[[], object
         passes()
         layer.step()
 
-    return train if mode == "train" else passes
+    return passes if mode == "passes" else train
 
 
 def main(folder: str, mode: str) -> None:

@@ -1,5 +1,7 @@
 """torch_loop.py FOLDER MODE KIND: the network in PyTorch, a loop over experts with index_add_.
 
+MODE: `infer`, `train`, or `train_dx`, which also computes the gradient by the rows.
+
 KIND: `eager`, what a user writes; `onednn`, oneDNN products in place of MKL's, which on AMD use AVX2 only; `compile`, the
 eager network through torch.compile. Optimizer: fused AdamW.
 """
@@ -185,11 +187,11 @@ def main(folder, mode, kind):
     """Load the case and serve."""
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     case = Case(folder)
-    network = Network(case, Products(kind, mode == "train", max(1, case.rows // 2)))
+    network = Network(case, Products(kind, mode != "infer", max(1, case.rows // 2)))
     network.prepare()
     x, targets = torch.from_numpy(case.x()), torch.from_numpy(case.targets())
-    if case.is_layer and mode == "train":
-        x.requires_grad_()  # a layer inside a network passes its gradient on, and so does ours
+    if mode == "train_dx":
+        x.requires_grad_()  # as a layer inside a network has it
     targets = targets if targets.dtype == torch.float32 else targets.long()
     criterion = F.mse_loss if targets.dtype == torch.float32 else F.cross_entropy
 
@@ -206,7 +208,7 @@ def main(folder, mode, kind):
                 layer.masks = kept
         return outputs, masks
 
-    if mode == "train":
+    if mode != "infer":
         compute, update = compiled(network, loss) if kind == "compile" else loss, optimizer(network)
 
         def step():
