@@ -47,13 +47,16 @@ def compare(name: str, found: Output, expected: Output) -> dict[str, float]:
     others = int((~same).sum())
     if not error <= LARGEST_ERROR or others > max(1, LARGEST_SHARE * len(same)):
         raise RuntimeError(
-            f"{name} computes something else: relative error {error:.1e}, allowed is {LARGEST_ERROR}; {others} of {len(same)} "
-            f"rows are routed otherwise, allowed is a share of {LARGEST_SHARE}"
+            f"{name} computes something else: relative error {error:.1e}, allowed is "
+            f"{LARGEST_ERROR}; {others} of {len(same)} rows are routed otherwise, allowed is a "
+            f"share of {LARGEST_SHARE}"
         )
     return {"relative_error": error, "rows_routed_otherwise": others}
 
 
-def compare_training(name: str, found: tuple[Output, Output], expected: tuple[Output, Output]) -> float:
+def compare_training(
+    name: str, found: tuple[Output, Output], expected: tuple[Output, Output]
+) -> float:
     """Return the relative error of the change of the outputs by a few steps.
 
     Raises
@@ -66,11 +69,13 @@ def compare_training(name: str, found: tuple[Output, Output], expected: tuple[Ou
         for mine, theirs in zip(outputs.masks, expected[0].masks, strict=True):
             same &= (mine == theirs).all(axis=1)
     error = _distance(
-        found[1].values[same] - found[0].values[same], expected[1].values[same] - expected[0].values[same]
+        found[1].values[same] - found[0].values[same],
+        expected[1].values[same] - expected[0].values[same],
     )
     if not error <= LARGEST_CHANGE_ERROR or not same.any():
         raise RuntimeError(
-            f"{name} learns something else: relative error of the change of the outputs {error:.2f}, "
-            f"allowed is {LARGEST_CHANGE_ERROR}, over {int(same.sum())} of {len(same)} rows"
+            f"{name} learns something else: relative error of the change of the outputs "
+            f"{error:.2f}, allowed is {LARGEST_CHANGE_ERROR}, over {int(same.sum())} of "
+            f"{len(same)} rows"
         )
     return error

@@ -3,57 +3,52 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness import agreement, machine
-from harness.measure import Settings, Timing, alternate, locked
-from harness.sides import Cases, Kind, Side
-from harness.workloads import WORKLOADS, Workload
+import numpy as np
+
+from harness import agreement
+from harness.goals import DEFAULT
+from harness.measure import Alternation, Settings, Timing
+from harness.plan import Cell
+from harness.sides import PYTHON, C, Cases, Kind, Side
 from sides.case import Case
 
-
-@dataclass(frozen=True)
-class Cell:
-    """A workload in a mode on some threads."""
-
-    workload: Workload
-    mode: str
-    threads: int = 2
-
-    @property
-    def name(self) -> str:
-        """Return the key under which results are kept."""
-        return f"{self.workload.name} {self.mode} {self.threads}"
+SCREENING = 3  # rounds after which a peer that is far from the best of them is dropped
+FAR = 1.3
 
 
-def cells(names: Iterable[str] | None = None) -> list[Cell]:
-    """Return what is compared; `names` chooses workloads."""
-    chosen = [work for name, work in WORKLOADS.items() if names is None or name in names]
-    result = []
-    for workload in chosen:
-        if workload.rows < 256:
-            threads = (1,) if workload.rows == 1 else (1, 2)
-            result += [Cell(workload, "infer", count) for count in threads]
-        elif workload.task == "language_model":
-            result.append(Cell(workload, "train"))
-        else:
-            result += [Cell(workload, mode) for mode in ("infer", "train")]
-            if workload.layer:
-                result.append(Cell(workload, "train_dx"))
-    return result
+def ours(cell: Cell) -> Kind:
+    """Return the surface that is compared with the peers: Python where it computes no more.
+
+    In Python a layer's backward always computes the gradient by the rows, in C when it is asked
+    for.
+    """
+    return C if cell.workload.layer and cell.mode in ("train", "passes") else PYTHON
 
 
-def useful_gflop(cell: Cell, case: Case) -> float:
-    """Return the useful 10⁹ operations of a step."""
-    pairs = [cell.workload.rows * active for active in case.numbers("active")]
-    return 1e-9 * cell.workload.operations(pairs, cell.mode)
+@contextlib.contextmanager
+def running(
+    kinds: Sequence[Kind], case: Case, cell: Cell, settings: Settings
+) -> Iterator[list[Side]]:
+    """Start sides and end them."""
+    with contextlib.ExitStack() as stack:
+        stack.callback(settings.lock.release)
+        yield [stack.enter_context(Side(kind, case, cell.mode, cell.threads)) for kind in kinds]
 
 
-def check(sides: Sequence[Side], mode: str) -> list[dict[str, float]]:
-    """Compare all sides with the first, before anything is timed."""
+def check(sides: Sequence[Side], mode: str) -> tuple[list[dict[str, float]], list[int]]:
+    """Compare all sides with the first, before anything is timed.
+
+    Returns
+    -------
+    list of dict
+        How far each side is from the first.
+    list of int
+        The experts of each layer that the rows use.
+    """
     for side in sides:
         side.run(1)  # torch.compile compiles now and not in the first turn
     first = [agreement.output(side) for side in sides]
@@ -64,68 +59,103 @@ def check(sides: Sequence[Side], mode: str) -> list[dict[str, float]]:
     if mode != "infer":
         for side in sides:
             side.run(2)
-        second = [agreement.output(side) for side in sides]
         for index, side in enumerate(sides):
-            pair = first[index], second[index]
-            facts[index]["change_error"] = agreement.compare_training(
-                side.kind.name, pair, (first[0], second[0])
-            )
-    return facts
+            pair = first[index], agreement.output(side)
+            if index == 0:
+                expected = pair
+            change = agreement.compare_training(side.kind.name, pair, expected)
+            facts[index]["change_error"] = change
+    return facts, [int(np.any(mask, axis=0).sum()) for mask in first[0].masks]
 
 
-def _row(side: Side, timing: Timing, index: int, gflop: float, peak: float) -> dict[str, Any]:
-    seconds = timing.median(index)
+def race(sides: Sequence[Side], settings: Settings, best: float) -> Timing:
+    """Time the sides in turns, in all rounds those that may be the best peer.
+
+    `best`: the smallest ratio of a peer that was timed before.
+    """
+    alternation = Alternation(sides, settings)
+    chosen = list(range(len(sides)))
+    for number in range(settings.pairs):
+        if number == SCREENING:
+            ratios = [alternation.timing.ratios(index)[1] for index in chosen]
+            limit = FAR * min([best, *ratios[1:]])
+            chosen = [
+                index
+                for index in chosen
+                if index == 0 or sides[index].kind.name == DEFAULT or ratios[index] <= limit
+            ]
+            if chosen == [0] and len(sides) > 1:
+                break
+        alternation.round(chosen)
+    settings.lock.release()
+    return alternation.timing
+
+
+def _rows(sides: Sequence[Side], timing: Timing, gflop: float) -> dict[str, dict[str, Any]]:
     return {
-        "milliseconds": 1e3 * seconds,
-        "gflops": gflop / seconds,
-        "peak_share": gflop / seconds / peak,
-        "memory_megabytes": side.peak_megabytes(),
-        "ratio": timing.ratios(index),
+        side.kind.name: {
+            "milliseconds": 1e3 * timing.median(index),
+            "gflops": gflop / timing.median(index),
+            "memory_megabytes": side.peak_megabytes(),
+            "ratio": timing.ratios(index),
+            "rounds": len(timing.seconds[index]),
+        }
+        for index, side in enumerate(sides)
     }
 
 
 def measure(cell: Cell, kinds: Sequence[Kind], cases: Cases, settings: Settings) -> dict[str, Any]:
-    """Return the numbers of one cell by side; the first kind is ours."""
-    case, rows, disturbed = cases[cell.workload], {}, 0
-    gflop = useful_gflop(cell, case)
+    """Return the numbers of one cell by side; the first kind is ours.
+
+    Sides that do not fit into memory together are compared with ours one by one; its time is then
+    the median over these groups.
+    """
+    case, rows, disturbed, best = cases[cell.workload], {}, 0, float("inf")
+    active = case.numbers("active" if cell.mode == "infer" else "active_training")
+    gflop = 1e-9 * cell.workload.operations(active, cell.mode)
     together = cell.workload.together or len(kinds) == 1
     groups = [kinds] if together else [(kinds[0], peer) for peer in kinds[1:]]
-    with locked(settings.lock):
-        peak = max(machine.limits("fma")[f"fma_{cell.threads}"] for _ in range(3))
+    own_times = []
     for group in groups:
-        with contextlib.ExitStack() as stack:
-            sides = [stack.enter_context(Side(kind, case, cell.mode, cell.threads)) for kind in group]
-            with locked(settings.lock, fcntl.LOCK_SH):
-                facts = check(sides, cell.mode)
-            timing = alternate(sides, settings)
+        with running(group, case, cell, settings) as sides:
+            with settings.lock.shared():
+                facts, used = check(sides, cell.mode)
+            timing = race(sides, settings, best)
             disturbed += timing.disturbed
-            for index, side in enumerate(sides):
-                row = _row(side, timing, index, gflop, peak) | facts[index]
-                # Ours runs once in every group; the first is kept.
-                rows.setdefault(side.kind.name, row)
+            for (name, row), fact in zip(_rows(sides, timing, gflop).items(), facts, strict=True):
+                rows.setdefault(name, row | fact)
+                if name != kinds[0].name:
+                    best = min(best, row["ratio"][1])
+            own_times.append(timing.median(0))
+    own = statistics.median(own_times)
+    rows[kinds[0].name] |= {"milliseconds": 1e3 * own, "gflops": gflop / own}
     return {
         "workload": cell.workload.name,
         "mode": cell.mode,
         "threads": cell.threads,
+        "ours": kinds[0].name,
         "gflop": gflop,
-        "fma_peak": peak,
-        "active": case.numbers("active"),
-        "active_training": case.numbers("active_training"),
+        "weight_megabytes": 1e-6 * cell.workload.weight_bytes(used),
+        "parameter_megabytes": 1e-6 * cell.workload.parameter_bytes(),
+        "active": active,
         "pairs": settings.pairs,
         "disturbed_turns": disturbed,
         "sides": rows,
     }
 
 
-def lines(result: dict[str, Any]) -> list[str]:
-    """Return the numbers of one cell as text."""
-    head = f"{result['workload']} {result['mode']}, {result['threads']} thread(s), {result['gflop']:.3g} GFLOP a step"
-    text = [f"{head}, FMA peak {result['fma_peak']:.0f} GFLOP/s, {result['disturbed_turns']} disturbed turns"]
-    for name, row in result["sides"].items():
+def lines(result: dict[str, Any], peak: float) -> list[str]:
+    """Return the numbers of one cell as text; `peak` in GFLOP/s."""
+    name = f"{result['workload']} {result['mode']}, {result['threads']} thread(s)"
+    disturbed = result["disturbed_turns"]
+    text = [f"{name}, {result['gflop']:.3g} GFLOP a step, {disturbed} disturbed turns"]
+    for side, row in result["sides"].items():
         low, middle, high = row["ratio"]
-        text.append(
-            f"  {name:20s} {row['milliseconds']:10.3f} ms {row['gflops']:8.1f} GFLOP/s {100 * row['peak_share']:5.1f} % "
-            f"{row['memory_megabytes']:7.0f} MB   x{middle:.2f} ({low:.2f} to {high:.2f})  error {row['relative_error']:.0e}, "
-            f"{row['rows_routed_otherwise']} rows routed otherwise"
+        numbers = (
+            f"{row['milliseconds']:10.3f} ms {row['gflops']:8.1f} GFLOP/s "
+            f"{100 * row['gflops'] / peak:5.1f} % {row['memory_megabytes']:7.0f} MB"
         )
+        ratio = f"x{middle:.2f} ({low:.2f} to {high:.2f})"
+        error = f"error {row['relative_error']:.0e}, {row['rows_routed_otherwise']} rows otherwise"
+        text.append(f"  {side:20s} {numbers}   {ratio}, {row['rounds']} rounds, {error}")
     return text

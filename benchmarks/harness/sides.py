@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ BUILT = ROOT / "build" / "bench"
 
 @dataclass(frozen=True)
 class Kind:
-    """How a side is started; `command` is followed by the folder of the case, the mode and `rest`."""
+    """How a side is started: `command`, the folder of the case, the mode, `rest`."""
 
     name: str
     command: tuple[str, ...]
@@ -43,7 +44,10 @@ SURFACES = {kind.name: kind for kind in (PYTHON, C, SWIFT)}
 
 def peers(python: str | None) -> dict[str, Kind]:
     """Return what we compare with: NumPy, and PyTorch when `python` has it."""
-    has_torch = python is not None and not subprocess.run([python, "-c", "import torch"], capture_output=True).returncode
+    has_torch = (
+        python is not None
+        and not subprocess.run([python, "-c", "import torch"], capture_output=True).returncode
+    )
     python = python or sys.executable
     loop = _script(python, "numpy_loop.py")
     kinds = [Kind("numpy_loop", loop)]
@@ -59,7 +63,11 @@ def peers(python: str | None) -> dict[str, Kind]:
 def environment(threads: int, kind: Kind | None = None) -> dict[str, str]:
     """Return the environment of a child with that many threads, whatever it computes with."""
     count = str(threads)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "OMP_", "MKL_", "DYNAMOE_"))}
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("OPENBLAS_", "OMP_", "MKL_", "DYNAMOE_"))
+    }
     return {
         **kept,
         "DYNAMOE_THREADS": count,
@@ -81,12 +89,18 @@ class Cases:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="dynamoe-bench-")
         self._made: dict[Workload, Case] = {}
+        self._count = 0
 
     def __getitem__(self, workload: Workload) -> Case:
         if workload not in self._made:
-            folder = Path(self._folder.name) / str(len(self._made))
+            folder = Path(self._folder.name) / str(self._count)
+            self._count += 1
             folder.mkdir()
-            description = {**asdict(workload), "targets": workload.targets(), "configuration": workload.configuration()}
+            description = {
+                **asdict(workload),
+                "targets": workload.targets(),
+                "configuration": workload.configuration(),
+            }
             (folder / "workload.json").write_text(json.dumps(description))
             command = [*_script(sys.executable, "prepare.py"), str(folder)]
             done = subprocess.run(command, env=environment(2), capture_output=True, text=True)
@@ -98,8 +112,8 @@ class Cases:
     def drop(self, workload: Workload) -> None:
         """Forget a case and remove its files."""
         case = self._made.pop(workload, None)
-        for path in case.folder.iterdir() if case else ():
-            path.unlink()
+        if case:
+            shutil.rmtree(case.folder)
 
     def close(self) -> None:
         """Remove all files."""
@@ -129,7 +143,8 @@ class Side:
         line = self._process.stdout.readline()
         if not line:
             self._errors.seek(0)
-            raise RuntimeError(f"{self.kind.name} ended: {self._errors.read().strip()[-2000:] or 'it said nothing'}")
+            words = self._errors.read().strip()[-2000:] or "it said nothing"
+            raise RuntimeError(f"{self.kind.name} ended: {words}")
         return line.strip()
 
     def _ask(self, text: str) -> str:
@@ -159,7 +174,10 @@ class Side:
     def peak_megabytes(self) -> float:
         """Return the largest resident size so far; getrusage would count the driver's, too."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
+        return (
+            next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+            / 1024
+        )
 
     def close(self) -> None:
         """End the child."""
@@ -171,7 +189,12 @@ class Side:
     def __enter__(self) -> Side:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if kind is not None:
             self._process.kill()
         self.close()

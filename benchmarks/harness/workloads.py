@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +13,8 @@ GATED = ("swiglu", "geglu")
 class Workload:
     """A network with a batch.
 
-    `target` is the mean K of every layer, None: half of the layer's experts. `layer`: a single layer without
-    input, norm and head. `together`: whether all sides fit into memory at once.
+    `target` is the mean K of every layer, None: half of the layer's experts. `layer`: a single
+    layer without input, norm and head. `together`: whether all sides fit into memory at once.
     """
 
     name: str
@@ -28,7 +29,6 @@ class Workload:
     vocabulary: int = 0
     outputs: int = 0
     target: float | None = None
-    router: str = "threshold"
     bias: bool = True
     layer: bool = False
     together: bool = True
@@ -39,17 +39,13 @@ class Workload:
 
     def configuration(self) -> dict[str, Any]:
         """Return what `dynamoe.Model`, or `dynamoe.MoELayer`, is made from."""
-        if self.router == "top_k":
-            router: dict[str, Any] = {"kind": "top_k", "k": int(self.targets()[0])}
-        else:
-            targets = self.targets()
-            router = {"kind": self.router, "target_active": targets[0] if self.layer else targets}
+        targets = self.targets()
         common = {
             "width": self.width,
             "hidden": self.hidden,
             "activation": self.activation,
             "bias": self.bias,
-            "router": router,
+            "router": {"kind": "threshold", "target_active": targets[0] if self.layer else targets},
             "optimizer": {"lr": 1e-5},  # so small that the routing stays as it is
         }
         if self.layer:
@@ -66,72 +62,106 @@ class Workload:
             "norm": "rms",
         }
 
-    def operations(self, pairs: list[float], mode: str) -> float:
+    @property
+    def matrices(self) -> int:
+        """Return the matrices of an expert."""
+        return 3 if self.activation in GATED else 2
+
+    def operations(self, active: Sequence[float], mode: str) -> float:
         """Return the useful floating-point operations of one step.
 
-        Input projection, routers, active experts and head; `pairs` are the active (row, expert) pairs of each
-        layer. A step with backward is three times the forward, less the gradient by the input rows when it is not wanted.
+        Input projection, routers, active experts and head; `active` is the mean K of each layer. A
+        step with backward is three times the forward, less the gradient by the input rows when it
+        is not wanted.
         """
-        matrices = 3 if self.activation in GATED else 2
-        projection = 2.0 * self.rows * self.inputs * self.width
+        projection = 2.0 * self.rows * self.inputs * self.width * (not self.layer)
         routers = sum(2.0 * self.rows * self.width * count for count in self.experts)
-        experts = sum(2.0 * pair * matrices * self.width * self.hidden for pair in pairs)
-        head = 0.0 if self.layer else 2.0 * self.rows * self.width * self.outputs
+        pairs = self.rows * sum(active)
+        experts = 2.0 * pairs * self.matrices * self.width * self.hidden
+        head = 2.0 * self.rows * self.width * self.outputs * (not self.layer)
         forward = projection + routers + experts + head
         if mode == "infer":
             return forward
         by_rows = projection
         if self.layer and mode != "train_dx":
-            by_rows = routers + experts * (matrices - 1) / matrices
+            by_rows = routers + experts * (self.matrices - 1) / self.matrices
         return 3 * forward - by_rows
+
+    def weight_bytes(self, used: Sequence[int]) -> float:
+        """Return the bytes of the weights of one forward; `used`: experts in use, by layer."""
+        experts = sum(used) * self.matrices * self.width * self.hidden
+        routers = sum(self.experts) * self.width
+        ends = 0 if self.layer else self.width * (self.inputs + self.outputs)
+        return 4.0 * (experts + routers + ends)
+
+    def parameter_bytes(self) -> float:
+        """Return the bytes of the matrices that an optimizer updates."""
+        embedding = self.vocabulary if self.task != "language_model" else 0  # the tied head counts
+        return self.weight_bytes(self.experts) + 4.0 * embedding * self.width
 
     def with_rows(self, rows: int) -> Workload:
         """Return the same network with another batch."""
-        return replace(self, name=f"{self.name}b{rows}", title=f"{self.name} at batch {rows}", rows=rows)
+        name, title = f"{self.name}b{rows}", f"{self.name} at batch {rows}"
+        return replace(self, name=name, title=title, rows=rows)
 
 
-_W1 = Workload(
-    "W1", "784 inputs, width 256, experts 8 6 4 2, hidden 512", 256, (8, 6, 4, 2), 512, 256,
-    inputs=784, outputs=10,
-)  # fmt: skip
-_W2 = Workload(
-    "W2", "3,072 inputs, width 512, experts 16 12 8 8 4 4, hidden 1,024", 512, (16, 12, 8, 8, 4, 4),
-    1024, 256, inputs=3072, outputs=10,
-)  # fmt: skip
-_W3 = Workload(
-    "W3", "4,096 tokens, width 256, 4 layers of 8 experts, hidden 1,024", 256, (8,) * 4, 1024, 4096,
-    activation="gelu_tanh", task="regression", vocabulary=50257, outputs=256,
-)  # fmt: skip
-_W4 = Workload(
-    "W4", "one layer, 4,096 rows, width 1,024, 32 experts, hidden 4,096, mean K 2", 1024, (32,), 4096,
-    4096, activation="gelu_tanh", task="regression", inputs=1024, outputs=1024, target=2, layer=True,
+W1 = Workload(
+    name="W1",
+    title="784 inputs, width 256, experts 8, 6, 4, 2 of hidden size 512, 256 rows",
+    width=256,
+    experts=(8, 6, 4, 2),
+    hidden=512,
+    rows=256,
+    inputs=784,
+    outputs=10,
+)
+W2 = Workload(
+    name="W2",
+    title="3,072 inputs, width 512, experts 16, 12, 8, 8, 4, 4 of hidden size 1,024, 256 rows",
+    width=512,
+    experts=(16, 12, 8, 8, 4, 4),
+    hidden=1024,
+    rows=256,
+    inputs=3072,
+    outputs=10,
+)
+W3 = Workload(
+    name="W3",
+    title="4,096 tokens, width 256, 4 layers of 8 experts of hidden size 1,024",
+    width=256,
+    experts=(8,) * 4,
+    hidden=1024,
+    rows=4096,
+    activation="gelu_tanh",
+    task="regression",
+    vocabulary=50257,
+    outputs=256,
+)
+W3H = replace(
+    W3,
+    name="W3h",
+    title="W3 with a head of 50,257 tied to the embedding",
+    task="language_model",
+    outputs=50257,
+)
+W4 = Workload(
+    name="W4",
+    title="one layer, 4,096 rows, width 1,024, 32 experts of hidden size 4,096, mean K 2",
+    width=1024,
+    experts=(32,),
+    hidden=4096,
+    rows=4096,
+    activation="gelu_tanh",
+    task="regression",
+    inputs=1024,
+    outputs=1024,
+    target=2,
+    layer=True,
     together=False,
-)  # fmt: skip
-
-WORKLOADS = {
-    workload.name: workload
-    for workload in (
-        _W1,
-        _W2,
-        _W3,
-        replace(
-            _W3, name="W3h", title="W3 with a tied head of 50,257", task="language_model", outputs=50257
-        ),
-        _W4,
-        replace(_W4, name="W4g", title="W4 with SwiGLU", activation="swiglu", bias=False),
-        *(network.with_rows(rows) for network in (_W1, _W2) for rows in (1, 16)),
-    )
-}
-
-# Small enough for the project's tests: every kind of side in a second.
-SMOKE = {
-    workload.name: workload
-    for workload in (
-        replace(_W1, name="smoke", rows=32, inputs=20, width=16, experts=(4, 3), hidden=24),
-        replace(_W3, name="smoke_tokens", rows=48, vocabulary=500, width=16, experts=(4, 2), hidden=24,
-                task="language_model", outputs=500),
-        replace(_W4, name="smoke_layer", rows=64, inputs=16, outputs=16, width=16, experts=(6,), hidden=24),
-        replace(_W4, name="smoke_gated", rows=64, inputs=16, outputs=16, width=16, experts=(6,), hidden=24,
-                activation="swiglu", bias=False),
-    )
-}  # fmt: skip
+)
+W4G = replace(
+    W4, name="W4g", title="W4 with gated experts (SwiGLU)", activation="swiglu", bias=False
+)
+# One layer as in W3, of which growth varies a size at a time.
+LAYER = replace(W4, name="layer", title="a layer", width=256, experts=(8,), hidden=1024, inputs=256,
+                outputs=256, rows=4096, together=True)  # fmt: skip

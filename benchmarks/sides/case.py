@@ -1,9 +1,9 @@
 """A workload as a folder: what all sides read, so that they compute the same function.
 
-    case.txt             a key and its values a line
-    model.safetensors    weights and calibrated thresholds, as `Model.save` writes them
-    x.bin                float32 [rows, inputs], or int32 [rows] when inputs is 0
-    targets.bin          int32 [rows], or float32 [rows, outputs] when targets is `values`
+case.txt             a key and its values a line
+model.safetensors    weights and calibrated thresholds, as `Model.save` writes them
+x.bin                float32 [rows, inputs], or int32 [rows] when inputs is 0
+targets.bin          int32 [rows], or float32 [rows, outputs] when targets is `values`
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Case:
         return np.fromfile(self.folder / "targets.bin", np.float32).reshape(self.rows, self.outputs)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return parameters and thresholds by name; those of a single layer begin with layers.0 too."""
+        """Return parameters and thresholds by name; those of a single layer begin with layers.0."""
         with open(self.model_path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length))

@@ -1,6 +1,7 @@
 """numpy_loop.py FOLDER MODE: the network in NumPy with a backward by hand, a loop over experts.
 
-MODE: `infer`, `train`, or `train_dx`, in which a single layer also computes the gradient by the rows.
+MODE: `infer`, `train`, or `train_dx`, in which a single layer also computes the gradient by the
+rows.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ class Network:
             if not case.is_layer:
                 self.norms.append(Norm(self.p[prefix + "norm.weight"]))
         self.final = None if case.is_layer else Norm(self.p["norm.weight"])
-        self.moments = {name: None for name in self.p}
+        self.moments = dict.fromkeys(self.p)
 
     def head(self):
         return self.p["head.weight"] if "head.weight" in self.p else self.p["embedding.weight"].T
@@ -179,7 +180,11 @@ class Network:
         p, self.x = self.p, x
         if self.case.is_layer:
             return self.layers[0].forward(x, keep)
-        h = x @ p["input.weight"] + p["input.bias"] if self.case.inputs else p["embedding.weight"][x]
+        h = (
+            x @ p["input.weight"] + p["input.bias"]
+            if self.case.inputs
+            else p["embedding.weight"][x]
+        )
         for norm, layer in zip(self.norms, self.layers, strict=True):
             h = h + layer.forward(norm.forward(h), keep)
         self.last = self.final.forward(h)

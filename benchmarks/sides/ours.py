@@ -1,7 +1,7 @@
 """ours.py FOLDER MODE: this library through its Python package.
 
-MODE: `infer`; `train`; `train_dx`, the same, as in Python a layer's backward always computes the gradient by the rows; `passes`,
-forward and backward without the optimizer.
+MODE: `infer`; `train`; `train_dx`, the same, as in Python a layer's backward always computes the
+gradient by the rows; `passes`, forward and backward without the optimizer.
 """
 
 from __future__ import annotations

@@ -39,8 +39,7 @@ def main(folder: Path) -> None:
     is_layer, rows = work["layer"], work["rows"]
     network = (dm.MoELayer if is_layer else dm.Model)(work["configuration"], seed=0)
     x, targets = batch(work, max(rows, 256))
-    if work["router"] == "threshold":
-        network.calibrate(x, work["targets"][0] if is_layer else work["targets"])
+    network.calibrate(x, work["targets"][0] if is_layer else work["targets"])
     if rows < len(x):
         chosen = typical_rows(network, x, rows)
         x, targets = x[chosen], targets[chosen]

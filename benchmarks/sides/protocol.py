@@ -1,7 +1,7 @@
 """The line protocol between the driver and a side.
 
-The side prints ``ready``, then answers: ``run N`` with the seconds of N steps, ``output`` with the path of a file (see
-`Case.write_output`), ``quit`` by ending.
+The side prints ``ready``, then answers: ``run N`` with the seconds of N steps, ``output`` with the
+path of a file (see `Case.write_output`), ``quit`` by ending.
 """
 
 from __future__ import annotations

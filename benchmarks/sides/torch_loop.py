@@ -2,8 +2,8 @@
 
 MODE: `infer`, `train`, or `train_dx`, which also computes the gradient by the rows.
 
-KIND: `eager`, what a user writes; `onednn`, oneDNN products in place of MKL's, which on AMD use AVX2 only; `compile`, the
-eager network through torch.compile. Optimizer: fused AdamW.
+KIND: `eager`, what a user writes; `onednn`, oneDNN products in place of MKL's, which on AMD use
+AVX2 only; `compile`, the eager network through torch.compile. Optimizer: fused AdamW.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ def gelu_tanh(t):
 
 # The name of the activation to oneDNN's fused product, and its algorithm.
 ACTIVATIONS = {"relu": F.relu, "gelu_tanh": gelu_tanh, "swiglu": F.silu, "none": lambda t: t}
-FUSED = {"relu": ("relu", ""), "gelu_tanh": ("gelu", "tanh"), "swiglu": ("swish", ""), "none": ("none", "")}
+FUSED = {
+    "relu": ("relu", ""),
+    "gelu_tanh": ("gelu", "tanh"),
+    "swiglu": ("swish", ""),
+    "none": ("none", ""),
+}
 
 
 class OneDNNProduct(torch.autograd.Function):
@@ -126,7 +131,14 @@ class Network(torch.nn.Module):
         self.is_layer, self.products = case.is_layer, products
         prefixes = [f"layers.{index}." for index in range(len(case.experts))]
         self.layers = torch.nn.ModuleList(Experts(tensors, p, case, products) for p in prefixes)
-        names = ("input.weight", "input.bias", "embedding.weight", "norm.weight", "head.weight", "head.bias")
+        names = (
+            "input.weight",
+            "input.bias",
+            "embedding.weight",
+            "norm.weight",
+            "head.weight",
+            "head.bias",
+        )
         for name in names:
             value = tensors.get(name)
             setattr(self, name.replace(".", "_"), None if value is None else parameter(value))
@@ -179,7 +191,10 @@ def optimizer(network: Network) -> torch.optim.Optimizer:
     groups: tuple[list, list] = [], []
     for name, value in network.named_parameters():
         groups[name.startswith("norm") or "bias" in name].append(value)
-    decays = ({"params": groups[0], "weight_decay": 0.01}, {"params": groups[1], "weight_decay": 0.0})
+    decays = (
+        {"params": groups[0], "weight_decay": 0.01},
+        {"params": groups[1], "weight_decay": 0.0},
+    )
     return torch.optim.AdamW([group for group in decays if group["params"]], lr=1e-5, fused=True)
 
 
