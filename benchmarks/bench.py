@@ -46,7 +46,7 @@ class Bench:
         chosen = options.only.split(",") if options.only else list(others)
         self.peers: dict[str, Kind] = {name: others[name] for name in chosen if name in others}
         with self.settings.lock.alone():
-            facts = machine.describe(options.peers, runs=1 if options.small else 3)
+            facts = machine.describe(options.peers, quick=options.small)
         self.results.content["machine"] = facts
         self.limits = facts["limits"]
         self.failed = False
@@ -101,6 +101,8 @@ class Bench:
                     lambda s=sweep, m=mode: growth.measure(s, m, self.cases, self.settings),
                     growth.lines,
                 )
+            for value in sweep.values:
+                self.cases.drop(sweep.workload(value))
         if "neighbour" in names:
             cell = self.plan.neighbour
             kinds = [comparison.ours(cell), *self.peers.values()]

@@ -34,6 +34,7 @@ def compare(name: str, found: Output, expected: Output) -> dict[str, float]:
     """Return relative error and rows routed otherwise.
 
     A row whose score is within rounding of the threshold may differ; its output is then left out.
+    Calibration puts the threshold on a score, so that there is such a row in every layer.
 
     Raises
     ------
@@ -45,11 +46,12 @@ def compare(name: str, found: Output, expected: Output) -> dict[str, float]:
         same &= (mine == theirs).all(axis=1)
     error = _distance(found.values[same], expected.values[same])
     others = int((~same).sum())
-    if not error <= LARGEST_ERROR or others > max(1, LARGEST_SHARE * len(same)):
+    allowed = int(max(2 * len(expected.masks), LARGEST_SHARE * len(same)))
+    if not error <= LARGEST_ERROR or others > allowed:
         raise RuntimeError(
             f"{name} computes something else: relative error {error:.1e}, allowed is "
-            f"{LARGEST_ERROR}; {others} of {len(same)} rows are routed otherwise, allowed is a "
-            f"share of {LARGEST_SHARE}"
+            f"{LARGEST_ERROR}; {others} of {len(same)} rows are routed otherwise, allowed are "
+            f"{allowed}"
         )
     return {"relative_error": error, "rows_routed_otherwise": others}
 

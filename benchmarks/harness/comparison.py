@@ -114,6 +114,7 @@ def measure(cell: Cell, kinds: Sequence[Kind], cases: Cases, settings: Settings)
     active = case.numbers("active" if cell.mode == "infer" else "active_training")
     gflop = 1e-9 * cell.workload.operations(active, cell.mode)
     together = cell.workload.together or len(kinds) == 1
+    kinds = [k for k in kinds if k.most_rows is None or cell.workload.rows <= k.most_rows]
     groups = [kinds] if together else [(kinds[0], peer) for peer in kinds[1:]]
     own_times = []
     for group in groups:

@@ -50,7 +50,6 @@ def measure(sweep: Sweep, mode: str, cases: Cases, settings: Settings) -> dict[s
                 "weight_megabytes": 1e-6 * cell.workload.weight_bytes(used[index]),
             }
         )
-        cases.drop(cell.workload)
     return {
         "sweep": sweep.name,
         "title": sweep.title,

@@ -37,11 +37,15 @@ def core_name() -> str:
     return f"{vendor.lower()}-{family}-{model}"
 
 
-def limits(runs: int = 3) -> dict[str, Any]:
-    """Return the largest peak and bandwidth of some runs, as others may disturb one."""
+def limits(quick: bool) -> dict[str, Any]:
+    """Return the largest peak and bandwidth of three runs, or of a short one.
+
+    Others may disturb one of them.
+    """
     best: dict[str, Any] = {}
-    for _ in range(runs):
-        done = subprocess.run([BUILT / "machine"], capture_output=True, text=True, check=True)
+    command = [BUILT / "machine", *(["quick"] if quick else [])]
+    for _ in range(1 if quick else 3):
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         for key, value in json.loads(done.stdout).items():
             best[key] = value if isinstance(value, str) else max(value, best.get(key, 0.0))
     return best
@@ -74,7 +78,7 @@ def _cache_megabytes(level: int) -> float | None:
     return None
 
 
-def describe(python: str | None, runs: int = 3) -> dict[str, Any]:
+def describe(python: str | None, quick: bool) -> dict[str, Any]:
     """Return machine, library and peers."""
     text = Path("/proc/cpuinfo").read_text()
     name = re.search(r"^model name\s*: (.*)$", text, re.M)
@@ -89,5 +93,5 @@ def describe(python: str | None, runs: int = 3) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "library": build_info(),
         "peers": _versions(python or sys.executable),
-        "limits": limits(runs),
+        "limits": limits(quick),
     }

@@ -131,6 +131,6 @@ SMALL = Plan(
     workloads=(_SMALL, _TOKENS, _LAYER, _GATED, _SMALL.with_rows(1)),
     surfaces=(Cell(_SMALL, "train"), Cell(_SMALL.with_rows(1), "infer", 1)),
     threads=(Cell(_SMALL, "infer"), Cell(_LAYER, "train")),
-    growth=tuple(replace(sweep, values=sweep.values[:2]) for sweep in sweeps(_LAYER, shift=4)),
+    growth=tuple(replace(sweep, values=sweep.values[:2]) for sweep in sweeps(_LAYER, 4)[::3]),
     neighbour=Cell(_SMALL, "train"),
 )

@@ -24,12 +24,16 @@ BUILT = ROOT / "build" / "bench"
 
 @dataclass(frozen=True)
 class Kind:
-    """How a side is started: `command`, the folder of the case, the mode, `rest`."""
+    """How a side is started: `command`, the folder of the case, the mode, `rest`.
+
+    `most_rows`: of larger batches it is left out.
+    """
 
     name: str
     command: tuple[str, ...]
     rest: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict, hash=False)
+    most_rows: int | None = None
 
 
 def _script(python: str, name: str) -> tuple[str, ...]:
@@ -57,6 +61,8 @@ def peers(python: str | None) -> dict[str, Kind]:
         loop = _script(python, "torch_loop.py")
         torch = {"torch_loop": "eager", "torch_onednn": "onednn", "torch_loop_compile": "compile"}
         kinds += [Kind(name, loop, (rest,)) for name, rest in torch.items()]
+        for rest in ("dense", "dense_compile"):  # only where few rows leave little to be wasted
+            kinds.append(Kind(f"torch_{rest}", loop, (rest,), most_rows=256))
     return {kind.name: kind for kind in kinds}
 
 

@@ -3,7 +3,8 @@
 MODE: `infer`, `train`, or `train_dx`, which also computes the gradient by the rows.
 
 KIND: `eager`, what a user writes; `onednn`, oneDNN products in place of MKL's, which on AMD use
-AVX2 only; `compile`, the eager network through torch.compile. Optimizer: fused AdamW.
+AVX2 only; `dense`, all experts for all rows; `compile` and `dense_compile`, through torch.compile.
+Optimizer: fused AdamW.
 """
 
 from __future__ import annotations
@@ -75,35 +76,76 @@ class Products:
         return ACTIVATIONS[activation](F.linear(x, weight, bias))
 
 
-class Experts(torch.nn.Module):
+class Router(torch.nn.Module):
+    """Who is active, with what weight."""
+
+    def __init__(self, tensors, prefix, case):
+        super().__init__()
+        self.activation, self.gated = case.activation, case.activation == "swiglu"
+        self.masks, self.skip_empty = [], True
+        self.threshold = float(tensors[prefix + "router.threshold"][0])
+        self.router = parameter(tensors[prefix + "router.weight"])
+
+    def prepare(self):
+        """Bring the weights into the order that the products want."""
+
+    def route(self, h):
+        scores = torch.softmax(F.linear(h, self.router), 1)
+        mask = (scores > self.threshold) | (scores == scores.max(1, keepdim=True).values)
+        if self.masks is not None:
+            self.masks[:] = [mask]
+        return scores, mask
+
+
+class DenseExperts(Router):
+    """All experts for all rows in batched products; most are then weighted with 0."""
+
+    def __init__(self, tensors, prefix, case, _):
+        super().__init__(tensors, prefix, case)
+        for part in ("up", "gate", "down"):
+            weight = tensors.get(f"{prefix}experts.{part}.weight")
+            bias = tensors.get(f"{prefix}experts.{part}.bias")
+            if weight is not None:
+                setattr(self, part, parameter(np.ascontiguousarray(weight.transpose(0, 2, 1))))
+            setattr(self, f"{part}_bias", None if bias is None else parameter(bias))
+
+    def forward(self, h):
+        scores, mask = self.route(h)
+        x = h.expand(len(self.up), *h.shape)
+
+        def product(x, part):
+            bias = getattr(self, f"{part}_bias")
+            weight = getattr(self, part)
+            return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias[:, None], x, weight)
+
+        activation = ACTIVATIONS[self.activation]
+        t = activation(product(x, "gate" if self.gated else "up"))
+        if self.gated:
+            t = t * product(x, "up")
+        return torch.einsum("end,ne->nd", product(t, "down"), scores * mask)
+
+
+class Experts(Router):
     """One parameter an expert, as a list of modules would hold them."""
 
     def __init__(self, tensors, prefix, case, products):
-        super().__init__()
-        self.activation, self.products, self.masks = case.activation, products, []
-        self.skip_empty = True
-        self.threshold = float(tensors[prefix + "router.threshold"][0])
-        self.router = parameter(tensors[prefix + "router.weight"])
+        super().__init__(tensors, prefix, case)
+        self.products = products
         for part in ("up", "gate", "down"):
             for kind in ("weight", "bias"):
                 stacked = tensors.get(f"{prefix}experts.{part}.{kind}")
                 if stacked is not None:
                     values = torch.nn.ParameterList([parameter(value) for value in stacked])
                     setattr(self, f"{part}_{kind}", values)
-        self.gated = self.activation == "swiglu"
         self.bias = hasattr(self, "up_bias")
 
     def prepare(self):
-        """Bring the weights into the order that the products want."""
         for part in ("up", "gate", "down") if self.gated else ("up", "down"):
             weights = getattr(self, f"{part}_weight")
             setattr(self, f"{part}_used", [self.products.weight(value) for value in weights])
 
     def forward(self, h):
-        scores = torch.softmax(F.linear(h, self.router), 1)
-        mask = (scores > self.threshold) | (scores == scores.max(1, keepdim=True).values)
-        if self.masks is not None:
-            self.masks[:] = [mask]
+        scores, mask = self.route(h)
         out = torch.zeros_like(h)
         linear = self.products
         for e in range(len(self.up_used)):
@@ -125,12 +167,12 @@ class Experts(torch.nn.Module):
 class Network(torch.nn.Module):
     """The whole network, or a single layer."""
 
-    def __init__(self, case, products):
+    def __init__(self, case, products, experts):
         super().__init__()
         tensors = case.tensors()
         self.is_layer, self.products = case.is_layer, products
         prefixes = [f"layers.{index}." for index in range(len(case.experts))]
-        self.layers = torch.nn.ModuleList(Experts(tensors, p, case, products) for p in prefixes)
+        self.layers = torch.nn.ModuleList(experts(tensors, p, case, products) for p in prefixes)
         names = (
             "input.weight",
             "input.bias",
@@ -202,7 +244,8 @@ def main(folder, mode, kind):
     """Load the case and serve."""
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     case = Case(folder)
-    network = Network(case, Products(kind, mode != "infer", max(1, case.rows // 2)))
+    products = Products(kind, mode != "infer", max(1, case.rows // 2))
+    network = Network(case, products, DenseExperts if kind.startswith("dense") else Experts)
     network.prepare()
     x, targets = torch.from_numpy(case.x()), torch.from_numpy(case.targets())
     if mode == "train_dx":
@@ -224,7 +267,10 @@ def main(folder, mode, kind):
         return outputs, masks
 
     if mode != "infer":
-        compute, update = compiled(network, loss) if kind == "compile" else loss, optimizer(network)
+        compute, update = (
+            compiled(network, loss) if kind.endswith("compile") else loss,
+            optimizer(network),
+        )
 
         def step():
             update.zero_grad(set_to_none=True)
@@ -233,7 +279,7 @@ def main(folder, mode, kind):
             update.step()
 
     else:
-        forward = compiled(network, network.forward) if kind == "compile" else network
+        forward = compiled(network, network.forward) if kind.endswith("compile") else network
 
         def step():
             with torch.inference_mode():
