@@ -13,7 +13,7 @@ from harness import comparison, growth, machine, neighbour, programs, surfaces, 
 from harness.measure import Lock, Settings
 from harness.plan import FULL, SMALL, Plan
 from harness.results import Results
-from harness.sides import BENCHMARKS, BUILT, Cases, Kind, peers
+from harness.sides import BENCHMARKS, BUILT, SURFACES, Cases, Kind, peers
 
 SECTIONS = ("surfaces", "threads", "growth", "neighbour")
 
@@ -25,6 +25,7 @@ def arguments(plan_names: list[str]) -> argparse.Namespace:
     parser.add_argument("selection", nargs="*", help=f"all when none is named: {known}")
     parser.add_argument("--peers", help="a Python with torch, to compare with PyTorch")
     parser.add_argument("--only", help="names of peers, separated by commas")
+    parser.add_argument("--through", choices=SURFACES, help="the interface beside the peers")
     parser.add_argument("--modes", help="of infer, train, train_dx, passes; separated by commas")
     parser.add_argument("--pairs", type=int, default=21, help="rounds of turns, at least 1")
     parser.add_argument("--lock", help="a file whose lock is held while something is timed")
@@ -42,6 +43,7 @@ class Bench:
         short = {"repeats": 1, "pause": 0.01, "turn": 0.02} if options.small else {}
         self.settings = Settings(Lock(options.lock), pairs=max(1, options.pairs), **short)
         self.modes = options.modes.split(",") if options.modes else None
+        self.ours = SURFACES[options.through] if options.through else None
         others = peers(options.peers)
         chosen = options.only.split(",") if options.only else list(others)
         self.peers: dict[str, Kind] = {name: others[name] for name in chosen if name in others}
@@ -69,7 +71,7 @@ class Bench:
         for cell in self.plan.cells(names):
             if self.modes and cell.mode not in self.modes:
                 continue
-            kinds = [comparison.ours(cell), *self.peers.values()]
+            kinds = [self.ours or comparison.ours(cell), *self.peers.values()]
             self.keep(
                 "comparison",
                 cell.name,
@@ -105,7 +107,7 @@ class Bench:
                 self.cases.drop(sweep.workload(value))
         if "neighbour" in names:
             cell = self.plan.neighbour
-            kinds = [comparison.ours(cell), *self.peers.values()]
+            kinds = [self.ours or comparison.ours(cell), *self.peers.values()]
             self.keep(
                 "neighbour",
                 cell.name,
