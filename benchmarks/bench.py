@@ -39,9 +39,10 @@ class Bench:
     """A run: measures what is chosen, prints and keeps it."""
 
     def __init__(self, options: argparse.Namespace, plan: Plan, results: Results) -> None:
-        self.plan, self.results, self.cases = plan, results, Cases()
+        self.plan, self.results = plan, results
         short = {"repeats": 1, "pause": 0.01, "turn": 0.02} if options.small else {}
         self.settings = Settings(Lock(options.lock), pairs=max(1, options.pairs), **short)
+        self.cases = Cases(self.settings.lock.shared)
         self.modes = options.modes.split(",") if options.modes else None
         self.ours = SURFACES[options.through] if options.through else None
         others = peers(options.peers)

@@ -17,9 +17,9 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 from harness import agreement, comparison, programs, report, results, tables
-from harness.measure import Lock, Settings, Timing
+from harness.measure import Lock, Settings, Timing, running
 from harness.plan import SMALL, Cell, cells_of
-from harness.sides import LIBRARY, PYTHON, SWIFT, C, Cases, Kind, peers
+from harness.sides import LIBRARY, PYTHON, SWIFT, C, Cases, Kind, Start, peers
 
 QUICK = Settings(Lock(None), pairs=2, repeats=0, pause=0, turn=0.001)
 
@@ -68,7 +68,7 @@ def test_steps_without_the_optimizer_leave_the_parameters(cases, swift):
     cell = Cell(SMALL.workloads[0], "passes")
     after = []
     for kind in (C, PYTHON, swift):
-        with comparison.running([kind], cases[cell.workload], cell, QUICK) as (side,):
+        with running([Start(kind, cases[cell.workload], cell.mode)], QUICK) as (side,):
             before = agreement.output(side)
             assert len(side.run(3)) == 3
             after.append(agreement.output(side))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from harness import agreement
 from harness.goals import DEFAULT
-from harness.measure import Alternation, Settings, Timing
+from harness.measure import Alternation, Settings, Timing, running
 from harness.plan import Cell
-from harness.sides import PYTHON, C, Cases, Kind, Side
-from sides.case import Case
+from harness.sides import PYTHON, C, Cases, Kind, Side, Start
 
 SCREENING = 3  # rounds after which a peer that is far from the best of them is dropped
 FAR = 1.3
@@ -27,16 +25,6 @@ def ours(cell: Cell) -> Kind:
     for.
     """
     return C if cell.workload.layer and cell.mode in ("train", "passes") else PYTHON
-
-
-@contextlib.contextmanager
-def running(
-    kinds: Sequence[Kind], case: Case, cell: Cell, settings: Settings
-) -> Iterator[list[Side]]:
-    """Start sides and end them."""
-    with contextlib.ExitStack() as stack:
-        stack.callback(settings.lock.release)
-        yield [stack.enter_context(Side(kind, case, cell.mode, cell.threads)) for kind in kinds]
 
 
 def check(sides: Sequence[Side], mode: str) -> tuple[list[dict[str, float]], list[int]]:
@@ -118,7 +106,8 @@ def measure(cell: Cell, kinds: Sequence[Kind], cases: Cases, settings: Settings)
     groups = [kinds] if together else [(kinds[0], peer) for peer in kinds[1:]]
     own_times = []
     for group in groups:
-        with running(group, case, cell, settings) as sides:
+        starts = [Start(kind, case, cell.mode, cell.threads) for kind in group]
+        with running(starts, settings) as sides:
             with settings.lock.shared():
                 facts, used = check(sides, cell.mode)
             timing = race(sides, settings, best)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from harness.agreement import output
-from harness.measure import Settings, alternate
+from harness.measure import Settings, alternate, running
 from harness.plan import Cell, Sweep
-from harness.sides import C, Cases, Side
+from harness.sides import C, Cases, Side, Start
 
 BUSY = 128  # rows an expert, from which on products and not memory should decide
 
@@ -22,17 +22,10 @@ def measure(sweep: Sweep, mode: str, cases: Cases, settings: Settings) -> dict[s
     """Return the time of a step and of a pair at each size; all sizes take turns."""
     cells = [Cell(sweep.workload(value), mode) for value in sweep.values]
     made = [cases[cell.workload] for cell in cells]
-    sides = []
-    try:
-        for cell, case in zip(cells, made, strict=True):
-            sides.append(Side(C, case, mode, cell.threads))
+    with running([Start(C, case, mode) for case in made], settings) as sides:
         with settings.lock.shared():
             used = [_experts_in_use(side) for side in sides]
         timing = alternate(sides, settings)
-    finally:
-        settings.lock.release()
-        for side in sides:
-            side.close()
     points = []
     for index, (cell, case) in enumerate(zip(cells, made, strict=True)):
         active = case.numbers("active" if mode == "infer" else "active_training")

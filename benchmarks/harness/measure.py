@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.sides import Side
+from harness.sides import Side, Start
 
 QUIET = 0.05  # load of others, in cores, above which a turn is repeated
 
@@ -146,6 +146,16 @@ class Timing:
         for mine, theirs in zip(self.seconds, other.seconds, strict=True):
             mine += theirs
         self.disturbed += other.disturbed
+
+
+@contextlib.contextmanager
+def running(starts: Sequence[Start], settings: Settings) -> Iterator[list[Side]]:
+    """Start sides, and end them when the block does."""
+    with contextlib.ExitStack() as stack:
+        stack.callback(settings.lock.release)
+        with settings.lock.shared():
+            sides = [stack.enter_context(Side(start)) for start in starts]
+        yield sides
 
 
 class Alternation:

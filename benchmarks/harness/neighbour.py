@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from harness.measure import Settings, quartiles, turn
+from harness.measure import Settings, quartiles, running, turn
 from harness.plan import Cell
-from harness.sides import Cases, Kind, Side
+from harness.sides import Cases, Kind, Start
 
 IDLE_AFTER = 0.1  # seconds from the end of the last call
 BUSY_STEPS = 3
@@ -52,7 +52,8 @@ def _measure_side(
     kind: Kind, cell: Cell, cases: Cases, settings: Settings, neighbour: Neighbour
 ) -> dict[str, Any]:
     quiet, busy, idle = [], [], []
-    with Side(kind, cases[cell.workload], cell.mode, cell.threads) as side:
+    start = Start(kind, cases[cell.workload], cell.mode, cell.threads)
+    with running([start], settings) as (side,):
         with settings.lock.shared():
             side.run(3)
         for _ in range(settings.pairs):
@@ -66,7 +67,6 @@ def _measure_side(
                 time.sleep(settings.pause)
                 busy.append(statistics.median(side.run(BUSY_STEPS)))
             settings.lock.release(after=settings.hold)
-        settings.lock.release()
     return {
         "quiet_milliseconds": 1e3 * statistics.median(quiet),
         "busy_milliseconds": 1e3 * statistics.median(busy),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -89,9 +92,15 @@ def environment(threads: int, kind: Kind | None = None) -> dict[str, str]:
 
 
 class Cases:
-    """Makes each case once, in a folder that lives as long as the object."""
+    """Makes each case once, in a folder that lives as long as the object.
 
-    def __init__(self) -> None:
+    `busy` makes a context in which is computed.
+    """
+
+    def __init__(
+        self, busy: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+    ) -> None:
+        self._busy = busy
         self._folder = tempfile.TemporaryDirectory(prefix="dynamoe-bench-")
         self._made: dict[Workload, Case] = {}
         self._count = 0
@@ -108,7 +117,8 @@ class Cases:
             }
             (folder / "workload.json").write_text(json.dumps(description))
             command = [*_script(sys.executable, "prepare.py"), str(folder)]
-            done = subprocess.run(command, env=environment(2), capture_output=True, text=True)
+            with self._busy():
+                done = subprocess.run(command, env=environment(2), capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(f"{workload.name} could not be made: {done.stderr.strip()}")
             self._made[workload] = Case(folder)
@@ -125,15 +135,25 @@ class Cases:
         self._folder.cleanup()
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a side is started with."""
+
+    kind: Kind
+    case: Case
+    mode: str
+    threads: int = 2
+
+
 class Side:
     """A running child. Its steps are timed inside it."""
 
-    def __init__(self, kind: Kind, case: Case, mode: str, threads: int) -> None:
-        self.kind, self.case = kind, case
+    def __init__(self, start: Start) -> None:
+        self.kind, self.case = kind, case = start.kind, start.case
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the child)
         self._process = subprocess.Popen(
-            [*kind.command, str(case.folder), mode, *kind.rest],
-            env=environment(threads, kind),
+            [*kind.command, str(case.folder), start.mode, *kind.rest],
+            env=environment(start.threads, kind),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from harness.comparison import check, running
-from harness.measure import Settings, Timing, alternate
+from harness.comparison import check
+from harness.measure import Settings, Timing, alternate, running
 from harness.plan import Cell
-from harness.sides import PYTHON, SWIFT, C, Cases
+from harness.sides import PYTHON, SWIFT, C, Cases, Start
 
 RESTARTS = 3  # where a process's memory happens to lie moves its times by a percent
 KINDS = (SWIFT, C, PYTHON)
@@ -19,7 +19,8 @@ def measure(cell: Cell, cases: Cases, settings: Settings) -> dict[str, Any]:
     case, total = cases[cell.workload], Timing([[] for _ in KINDS])
     part = replace(settings, pairs=-(-settings.pairs // RESTARTS))
     for _ in range(RESTARTS):
-        with running(KINDS, case, cell, settings) as sides:
+        starts = [Start(kind, case, cell.mode, cell.threads) for kind in KINDS]
+        with running(starts, settings) as sides:
             with settings.lock.shared():
                 check(sides, cell.mode)
             total.extend(alternate(sides, part))

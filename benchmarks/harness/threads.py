@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from harness.comparison import ours
-from harness.measure import Settings, alternate
+from harness.measure import Settings, alternate, running
 from harness.plan import Cell
-from harness.sides import Cases, Side
+from harness.sides import Cases, Start
 
 
 def measure(cell: Cell, cases: Cases, settings: Settings) -> dict[str, Any]:
     """Return the time of a step on one thread and on two."""
     case, kind = cases[cell.workload], ours(cell)
-    with Side(kind, case, cell.mode, 2) as two_side, Side(kind, case, cell.mode, 1) as one_side:
-        timing = alternate([two_side, one_side], settings)
+    starts = [Start(kind, case, cell.mode, threads) for threads in (2, 1)]
+    with running(starts, settings) as sides:
+        timing = alternate(sides, settings)
     return {
         "workload": cell.workload.name,
         "mode": cell.mode,
