@@ -4,6 +4,10 @@ DATA ?= digits
 FOLDER ?=
 EPOCHS ?=
 FIGURE ?= build/demo.png
+BENCH ?=
+PEERS ?=
+PAIRS ?= 21
+WRITE ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 
@@ -15,7 +19,7 @@ PACKAGE := $(shell find bindings/python -type f -not -path '*/__pycache__/*' -no
 # Machines may pin OpenBLAS to an old processor, which halves it.
 unexport OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
-.PHONY: help demo test check-slow build install format lint clean machine machine-test machine-slow
+.PHONY: help demo test check-slow bench build install format lint clean machine machine-test machine-slow
 .NOTPARALLEL:
 
 help:
@@ -25,6 +29,8 @@ help:
 	@echo '                    DATA=digits|mnist|fashion_mnist FOLDER=(of the data) EPOCHS=5 FIGURE=figure.png'
 	@echo '  make test         build everything and run all tests: Swift, C, Python, examples, documentation'
 	@echo '  make build        libdynamoe.so in .build-library/lib, without any need of Swift at run time'
+	@echo '  make bench        time it: PEERS=path/to/python (with torch) adds PyTorch, BENCH="W1 growth" chooses, PAIRS=21 rounds,'
+	@echo '                    WRITE=1 puts tables and figures into README and docs'
 	@echo '  make install      library, header and pkg-config file: PREFIX=/usr/local DESTDIR='
 	@echo '  make lint         check the style; make format corrects it'
 	@echo '  make check-slow   thread and address sanitizers, valgrind (half an hour)'
@@ -40,6 +46,9 @@ test: machine-test
 
 check-slow: machine-slow $(LIBRARY)
 	@scripts/check-slow.sh
+
+bench: $(LIBRARY) .venv/stamp-demo
+	@scripts/bench.sh '$(PEERS)' '$(PAIRS)' '$(WRITE)' $(BENCH)
 
 build: $(LIBRARY)
 	@echo 'Built $(LIBRARY)'

@@ -7,21 +7,22 @@ fix=${1:-}
 status=0
 
 # Linked sources are checked where they really are.
-mapfile -t swift_files < <(find Package.swift Sources Tests examples -name '*.swift' -type f -not -path '*/.build*')
+mapfile -t swift_files < <(find Package.swift Sources Tests examples benchmarks -name '*.swift' -type f -not -path '*/.build*')
 if [ "$fix" = --fix ]; then
   swift format format --in-place --parallel "${swift_files[@]}"
 else
   swift format lint --strict --parallel "${swift_files[@]}" || status=1
 fi
 
+python_folders=(bindings/python Tests/Python examples/python docs/figures benchmarks scripts)
 ruff=$(PATH="$PWD/.venv/bin:$PATH" command -v ruff) || ruff=
 if [ -n "$ruff" ]; then
   if [ "$fix" = --fix ]; then
-    "$ruff" format bindings/python Tests/Python examples/python docs/figures scripts
-    "$ruff" check --fix bindings/python Tests/Python examples/python docs/figures scripts || status=1
+    "$ruff" format "${python_folders[@]}"
+    "$ruff" check --fix "${python_folders[@]}" || status=1
   else
-    "$ruff" check bindings/python Tests/Python examples/python docs/figures scripts || status=1
-    "$ruff" format --check bindings/python Tests/Python examples/python docs/figures scripts || status=1
+    "$ruff" check "${python_folders[@]}" || status=1
+    "$ruff" format --check "${python_folders[@]}" || status=1
   fi
 else
   echo 'ruff is not installed: Python was not checked.'

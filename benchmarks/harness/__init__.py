@@ -1,0 +1,1 @@
+"""What drives the benchmark: workloads, child processes, timing, tables and figures."""
