@@ -220,8 +220,8 @@ struct PairProduct {
     for _ in 0..<pairs {
       // Few rows are limited by memory; pages end the processor's own looking ahead.
       if Tile.rows <= 2 {
-        dynamoe_prefetch(weights + prefetchDistance)
-        dynamoe_prefetch(weights + prefetchDistance + 16)
+        dynamoe_prefetch_near(weights + prefetchDistance)
+        dynamoe_prefetch_near(weights + prefetchDistance + 16)
       }
       step(&tile, element, weights)
       element += elementsPerPair

@@ -50,11 +50,6 @@ DYNAMOE_INLINE void dynamoe_float_mode_restore(unsigned mode) {
 #endif
 }
 
-/// Asks for the line of the cache that `p` is in; any address will do.
-DYNAMOE_INLINE void dynamoe_prefetch(const void *_Nonnull p) {
-  __builtin_prefetch(p, 0, 3);
-}
-
 /// x rounded to bfloat16, as f32. NaN stays NaN.
 DYNAMOE_INLINE dynamoe_float16 dynamoe_rounded_bfloat16(dynamoe_float16 x) {
   const dynamoe_bits16 bits = (dynamoe_bits16)x;

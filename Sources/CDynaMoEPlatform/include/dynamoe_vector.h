@@ -103,8 +103,10 @@ DYNAMOE_INLINE void dynamoe_store_part(dynamoe_float16 v, float *_Nonnull p, lon
 #endif
 }
 
-/// Asks for a line of memory that is read or written soon.
+/// Asks for the line of memory that `p` is in, which is read soon or very soon, or written soon; any
+/// address will do.
 DYNAMOE_INLINE void dynamoe_prefetch(const void *_Nonnull p) { __builtin_prefetch(p, 0, 2); }
+DYNAMOE_INLINE void dynamoe_prefetch_near(const void *_Nonnull p) { __builtin_prefetch(p, 0, 3); }
 DYNAMOE_INLINE void dynamoe_prefetch_write(void *_Nonnull p) { __builtin_prefetch(p, 1, 2); }
 
 typedef dynamoe_float8 dynamoe_unaligned8 __attribute__((aligned(4)));

@@ -121,12 +121,12 @@ extension Backend {
       groups, columns: outputs, inner: inputs, tileRows: kernels.tileRows,
       tileColumns: BFloat16Kernels.panelColumns, rowLimit: 128, columnLimit: 256,
       threads: pool.threadCount)
-    plan.run(pool) { tile, scratch in
+    plan.run(pool) { tile, memory in
       let rowStart = groups.gather == nil ? a + tile.row * inputs : a
       kernels.productTile(
         tile.rows, tile.columns, inputs, rowStart, groups.gather.map { $0 + tile.row },
         w.words(tile.group), tile.column, bias.map { $0 + tile.group * outputs + tile.column },
-        c + tile.row * outputs + tile.column, outputs, scratch, ScratchLease.workerBytes)
+        c + tile.row * outputs + tile.column, outputs, memory.scratch, ScratchLease.scratchBytes)
       table.apply(epilogue, to: tile, of: c, stride: outputs)
     }
   }
