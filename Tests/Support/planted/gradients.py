@@ -146,7 +146,7 @@ router.wrong(
 )
 router.followed(
     "gradient: router weights",
-    "projection.addGradients(groups, outputGradient: dz, x)",
+    "projection.weightGradients(groups, outputGradient: dz, x)",
     "enlarge(projection.weightGradient, n * width)",
 )
 router.followed(
@@ -228,14 +228,18 @@ block.wrong(
 )
 block.wrong(
     "gradient: residual missing",
-    "guard «hasResidual» else { return }\n    let d",
+    "guard «hasResidual» else { return }\n    let start",
     "false",
 )
 
 experts = File(ERRORS, "Experts/ExpertBank.swift", EXPERTS)
-DOWN = "down.addGradients(sorted, outputGradient: gradient, activations.hidden.base)"
-UP = "up.addGradients(groups, outputGradient: hiddenGradient, x)"
-GATE = "gate.addGradients(groups, outputGradient: gateGradient, x)"
+DOWN = (
+    "down.weightGradients(\n      groups.ungathered, outputGradient: activations.output.base, "
+    "activations.hidden.base, use)"
+)
+UP = "up.weightGradients(groups, outputGradient: activations.up.base, x, use)"
+GATE = "gate?.weightGradients(groups, outputGradient: activations.gate.base, x, use)"
+THROUGH = "gate: activations.gate.base, up: upGradient))"
 experts.followed(
     "gradient: down", DOWN, "enlarge(down.weightGradient, count * width * hidden)"
 )
@@ -253,32 +257,34 @@ experts.followed(
     "if let bias = up.biasGradient { enlarge(bias, count * hidden) }",
 )
 experts.followed(
-    "gradient: gate", GATE, "enlarge(gate.weightGradient, count * width * hidden)"
+    "gradient: gate",
+    GATE,
+    "if let gate { enlarge(gate.weightGradient, count * width * hidden) }",
 )
 experts.followed(
     "gradient: gate bias",
     GATE,
-    "if let bias = gate.biasGradient { enlarge(bias, count * hidden) }",
+    "if let bias = gate?.biasGradient { enlarge(bias, count * hidden) }",
 )
 experts.followed(
     "gradient: through the activation",
-    "down.inputGradient(sorted, outputGradient: gradient, into: hiddenGradient, "
-    "epilogue: epilogue)",
-    "enlarge(hiddenGradient, sorted.rows * hidden)",
+    THROUGH,
+    "enlarge(upGradient, sorted.rows * hidden)",
 )
 experts.followed(
     "gradient: through the gate",
-    "down.inputGradient(sorted, outputGradient: gradient, into: hiddenGradient, "
-    "epilogue: epilogue)",
-    "if gate != nil { enlarge(scratch.gate.base, sorted.rows * hidden) }",
+    THROUGH,
+    "if gate != nil { enlarge(activations.gate.base, sorted.rows * hidden) }",
 )
 experts.followed(
     "gradient: input of up",
-    "up.inputGradient(sorted, outputGradient: hiddenGradient, into: gradient)",
-    "enlarge(gradient, sorted.rows * width)",
+    "up.inputGradient(sorted, outputGradient: upGradient, into: inputGradient)",
+    "enlarge(inputGradient, sorted.rows * width)",
 )
 experts.followed(
-    "gradient: input of gate", GATE, "enlarge(gateGradient, sorted.rows * hidden)"
+    "gradient: input of gate",
+    "up.inputGradient(sorted, outputGradient: upGradient, into: inputGradient)",
+    "if gate != nil { enlarge(activations.gate.base, sorted.rows * hidden) }",
 )
 
 layer = File(ERRORS, "Layer/RoutedLayer.swift", EXPERTS)
@@ -292,8 +298,8 @@ layer.larger(
 )
 layer.wrong(
     "gradient: of shared outputs",
-    "(sharedPairs + (j * rows + row) * d).update(from: gradient, count: d)",
-    "backend.scale(gradient, by: 1.01, into: sharedPairs + (j * rows + row) * d, d)",
+    "(sharedOutput + (j * rows + row) * d).update(from: gradient, count: d)",
+    "backend.scale(gradient, by: 1.01, into: sharedOutput + (j * rows + row) * d, d)",
 )
 layer.wrong(
     "gradient: input of shared",
@@ -307,7 +313,7 @@ layer.wrong(
 )
 
 head = File(ERRORS, "Network/Head.swift", HEADS)
-WEIGHT = "projection.addGradients(groups, outputGradient: outputGradient, x)"
+WEIGHT = "projection.weightGradients($0, outputGradient: outputGradient, x, use)"
 head.followed(
     "gradient: head", WEIGHT, "enlarge(projection.weightGradient, outputs * width)"
 )
@@ -318,12 +324,12 @@ head.followed(
 )
 head.followed(
     "gradient: input of head",
-    "projection.inputGradient(groups, outputGradient: outputGradient, into: dx)",
+    "projection.inputGradient($0, outputGradient: outputGradient, into: dx)",
     "enlarge(dx, rows * width)",
 )
 
 first = File(ERRORS, "Network/InputLayer.swift", HEADS)
-WEIGHT = "projection.addGradients(groups, outputGradient: dh, x)"
+WEIGHT = "projection.weightGradients($0, outputGradient: dh, x, use)"
 first.followed(
     "gradient: input projection",
     WEIGHT,
@@ -334,10 +340,10 @@ first.followed(
     WEIGHT,
     "if let bias = projection.biasGradient { enlarge(bias, width) }",
 )
-first.wrong(
+first.followed(
     "gradient: x",
-    "if let dx { ⟦projection.inputGradient(groups, outputGradient: dh, into: dx)⟧ }",
-    "projection.inputGradient(groups, outputGradient: dh, into: dx); enlarge(dx, rows * inputs)",
+    "projection.inputGradient($0, outputGradient: dh, into: dx)",
+    "enlarge(dx, rows * inputs)",
 )
 first.wrong(
     "gradient: embedding",

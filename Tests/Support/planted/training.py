@@ -6,6 +6,8 @@ ERRORS = []
 
 OPTIMIZER = "OptimizerTests"
 FILES = "ContinuationTests|CheckpointTests"
+# Steps that `trainBatch` makes together with the gradients.
+AT_ONCE = "DeterminismTests/atOnce"
 
 optimizer = File(ERRORS, "Optimizer/Optimizer.swift", OPTIMIZER)
 optimizer.wrong(
@@ -23,7 +25,7 @@ optimizer.wrong(
 optimizer.wrong(
     "optimizer: decay_all ignored", "(«settings.decayAll» || entry", "false"
 )
-optimizer.larger("optimizer: decay", "run.decays ? «settings.weightDecay» : 0")
+optimizer.larger("optimizer: decay", "decays ? «settings.weightDecay» : 0")
 optimizer.wrong(
     "optimizer: neighbours decay alike",
     "if let last = runs.last, «last.decays == decays» {",
@@ -55,12 +57,12 @@ optimizer.larger("optimizer: momentum", "momentum: «settings.momentum», decay"
 optimizer.wrong("optimizer: momentum starts anew", "first: «steps == 1»", "true")
 optimizer.wrong(
     "optimizer: second moments unlike parameters",
-    "second.base + «run.start», count",
-    "0",
+    "parameters.base, first.base, «second.base»,",
+    "first.base",
 )
 optimizer.wrong(
     "optimizer: gradients too large let through",
-    "guard «norm * Double(scale) <= largestGradient» else {",
+    "if !(«norm * Double(scale) <= largestGradient») {",
     "true",
     "ExtremeTests",
 )
@@ -110,8 +112,68 @@ training = File(ERRORS, "Network/Model+Training.swift", "BackwardTests|Optimizer
 training.wrong("training: batches not clipped", "applyStep(rate, «scale»)", "1")
 training.wrong(
     "training: gradients of the batch before stay",
-    "if first == 0 {\n        ⟦zeroGradients()⟧",
+    "if first == 0 {\n        ⟦storage.optimizer.zeroOtherGradients()⟧",
     "_ = first",
+)
+training.wrong(
+    "training: separate gradients of the batch before stay",
+    "if separated {\n      ⟦storage.optimizer.zeroSeparateGradients()⟧",
+    "_ = separated",
+    "DeterminismTests/atOnce|ExtremeTests|RefusalTests",
+)
+training.wrong(
+    "training: a bound that holds anything",
+    "if separates && «Optimizer.allows(gradientBound(rows: rows, outputGradient: gradient))» {",
+    "true",
+    AT_ONCE,
+)
+training.wrong(
+    "training: separate although clipped",
+    "«storage.optimizer.isSeparable» && gradientMoments == nil",
+    "true",
+    AT_ONCE + "|ContinuationTests",
+)
+training.wrong(
+    "training: packed matrices not stepped keep the old weights",
+    "trainingState = .finished(rows: rows)\n    ⟦storage.matrices.invalidateAll()⟧\n    let step",
+    "_ = rows",
+    AT_ONCE,
+)
+training.wrong(
+    "training: other parameters make no step",
+    "⟦storage.optimizer.finishSeparateStep(learningRate: rate)⟧",
+    "_ = rate",
+    AT_ONCE,
+)
+training.wrong(
+    "training: no controllers after a separate step",
+    "finishSeparateStep(learningRate: rate)\n    ⟦controlRouters()⟧",
+    "_ = rate",
+    AT_ONCE,
+)
+training.wrong(
+    "training: no step of the head",
+    "if head.separateRange != nil { ⟦headWeightGradients(rows: rows, step)⟧ }",
+    "_ = step",
+    AT_ONCE,
+)
+optimizer.wrong(
+    "optimizer: separate steps not counted",
+    "func beginSeparateStep(learningRate: Double) -> ParameterStep {\n    ⟦steps += 1⟧",
+    "_ = steps",
+    AT_ONCE,
+)
+optimizer.wrong(
+    "optimizer: separate weights stepped twice",
+    "        start = «range.upperBound»",
+    "range.lowerBound",
+    AT_ONCE,
+)
+projection = File(ERRORS, "Layer/Projection.swift", AT_ONCE)
+projection.wrong(
+    "projection: step of other weights",
+    "step.advanced(by: «parameterOffset»)",
+    "0",
 )
 training.wrong(
     "training: batches not counted",
@@ -120,7 +182,7 @@ training.wrong(
 )
 training.wrong(
     "slices: gradients of the last only",
-    "if «first == 0» {\n        zeroGradients()",
+    "if «first == 0» {\n        storage.optimizer",
     "true",
     "ChunkTests",
 )
@@ -304,7 +366,7 @@ file.wrong(
 )
 file.wrong(
     "file: numbers not finite let through",
-    "if let bad = tensor.values.firstIndex(where: { «!$0.isFinite» }) {",
+    "if let bad = values.firstIndex(where: { «!$0.isFinite» }) {",
     "false",
     FILES + "|RefusalTests",
 )
