@@ -154,7 +154,9 @@ struct PoolState: @unchecked Sendable {
     guard let destination = members[0].takeDestination() else { return nil }
     let now = clock()
     // It may have been meant for another thread of the host.
-    guard members[0].isNumber(dynamoe_thread()), block.pointee.moving.allowed(now) else { return nil }
+    guard members[0].isNumber(dynamoe_thread()), block.pointee.moving.allowed(now) else {
+      return nil
+    }
     block.pointee.moving.wait(now)
     return destination
   }
