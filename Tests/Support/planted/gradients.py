@@ -239,7 +239,11 @@ DOWN = (
 )
 UP = "up.weightGradients(groups, outputGradient: activations.up.base, x, use)"
 GATE = "gate?.weightGradients(groups, outputGradient: activations.gate.base, x, use)"
-THROUGH = "gate: activations.gate.base, up: upGradient))"
+THROUGH = (
+    "down.inputGradient(\n      sorted, outputGradient: activations.output.base,\n"
+    "      through: gate == nil\n        ? .plain(function, upGradient)\n"
+    "        : .gated(function, gate: activations.gate.base, up: upGradient))"
+)
 experts.followed(
     "gradient: down", DOWN, "enlarge(down.weightGradient, count * width * hidden)"
 )
@@ -281,10 +285,10 @@ experts.followed(
     "up.inputGradient(sorted, outputGradient: upGradient, into: inputGradient)",
     "enlarge(inputGradient, sorted.rows * width)",
 )
-experts.followed(
+experts.wrong(
     "gradient: input of gate",
-    "up.inputGradient(sorted, outputGradient: upGradient, into: inputGradient)",
-    "if gate != nil { enlarge(activations.gate.base, sorted.rows * hidden) }",
+    "sorted, outputGradient: «activations.gate.base», into: inputGradient, accumulate: true)",
+    "upGradient",
 )
 
 layer = File(ERRORS, "Layer/RoutedLayer.swift", EXPERTS)
