@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -41,17 +43,22 @@ class Bench:
     def __init__(self, options: argparse.Namespace, plan: Plan, results: Results) -> None:
         self.plan, self.results = plan, results
         short = {"repeats": 1, "pause": 0.01, "turn": 0.02} if options.small else {}
-        self.settings = Settings(Lock(options.lock), pairs=max(1, options.pairs), **short)
+        first = None if options.small else self.measure_limits
+        pairs = max(1, options.pairs)
+        self.settings = Settings(Lock(options.lock), pairs=pairs, first=first, **short)
         self.cases = Cases(self.settings.lock.shared)
         self.modes = options.modes.split(",") if options.modes else None
         self.ours = SURFACES[options.through] if options.through else None
         others = peers(options.peers)
         chosen = options.only.split(",") if options.only else list(others)
         self.peers: dict[str, Kind] = {name: others[name] for name in chosen if name in others}
+        before = results.content.get("machine", {})
+        facts = machine.describe(options.peers)
+        same = before.get("processor") == facts["processor"]
+        self.limits: dict[str, Any] = before["limits"] if same else {}
+        results.content["machine"] = facts | {"limits": self.limits}
         with self.settings.lock.alone():
-            facts = machine.describe(options.peers, quick=options.small)
-        self.results.content["machine"] = facts
-        self.limits = facts["limits"]
+            self.measure_limits(quick=options.small)
         self.failed = False
 
     def keep(self, section: str, name: str, measure, lines) -> None:
@@ -66,6 +73,10 @@ class Bench:
             self.settings.lock.release()
         self.results.put(section, name, result)
         print(*lines(result), sep="\n", flush=True)
+
+    def measure_limits(self, quick: bool = True) -> None:
+        """Measure the limits of the machine again and keep the largest."""
+        self.limits.update(machine.limits(self.limits, quick))
 
     def compare(self, names: list[str]) -> None:
         """Ours beside the peers."""
@@ -119,6 +130,7 @@ class Bench:
 
 def main() -> int:
     """Run what the command line asks for."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # cases are removed, sides ended
     small = "--small" in sys.argv
     plan = SMALL if small else FULL
     workloads = [workload.name for workload in plan.workloads]

@@ -37,18 +37,17 @@ def core_name() -> str:
     return f"{vendor.lower()}-{family}-{model}"
 
 
-def limits(quick: bool) -> dict[str, Any]:
-    """Return the largest peak and bandwidth of three runs, or of a short one.
+def limits(known: dict[str, Any], quick: bool = True) -> dict[str, Any]:
+    """Return the larger of the known peak and bandwidths and those measured now.
 
-    Others may disturb one of them.
+    Others may disturb a measurement, so that the largest of many is the limit.
     """
-    best: dict[str, Any] = {}
     command = [BUILT / "machine", *(["quick"] if quick else [])]
-    for _ in range(1 if quick else 3):
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        for key, value in json.loads(done.stdout).items():
-            best[key] = value if isinstance(value, str) else max(value, best.get(key, 0.0))
-    return best
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {
+        key: value if isinstance(value, str) else max(value, known.get(key, 0.0))
+        for key, value in json.loads(done.stdout).items()
+    }
 
 
 def build_info() -> dict[str, Any]:
@@ -78,8 +77,8 @@ def _cache_megabytes(level: int) -> float | None:
     return None
 
 
-def describe(python: str | None, quick: bool) -> dict[str, Any]:
-    """Return machine, library and peers."""
+def describe(python: str | None) -> dict[str, Any]:
+    """Return machine, library and peers, without the limits."""
     text = Path("/proc/cpuinfo").read_text()
     name = re.search(r"^model name\s*: (.*)$", text, re.M)
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
@@ -93,5 +92,4 @@ def describe(python: str | None, quick: bool) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "library": build_info(),
         "peers": _versions(python or sys.executable),
-        "limits": limits(quick),
     }

@@ -7,7 +7,7 @@ import fcntl
 import os
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,7 +63,8 @@ class Settings:
 
     `pairs`: rounds. `pause`: seconds before a turn, as OpenMP and BLAS threads spin for a while
     after their work. `turn`: seconds that a turn of short steps takes. `repeats`: how often a turn
-    that others disturbed is repeated. `hold`: seconds after which others get the lock.
+    that others disturbed is repeated. `hold`: seconds after which others get the lock. `first` is
+    called before sides take turns, when the machine is ours.
     """
 
     lock: Lock
@@ -72,6 +73,7 @@ class Settings:
     pause: float = 0.15
     turn: float = 0.4
     hold: float = 30
+    first: Callable[[], None] | None = None
 
 
 def busy_seconds() -> float:
@@ -165,6 +167,8 @@ class Alternation:
         self.sides, self.settings = sides, settings
         self.timing = Timing([[] for _ in sides])
         settings.lock.take()
+        if settings.first:
+            settings.first()
         self.steps = [steps_for(side, settings) for side in sides]
 
     def round(self, indices: Sequence[int]) -> None:
