@@ -74,13 +74,15 @@ struct OpenBLAS: Sendable {
         weights, leading(weightStride), accumulate ? 1 : 0, c, leading(stride))
     }
     table.gradientTile = {
-      rows, outputs, inputs, a, aStride, b, bStride, gather, accumulate, c, stride, sums, next0, next1, next2, nextStride,
+      rows, outputs, inputs, a, aStride, b, bStride, gather, accumulate, c, stride, sums, next0,
+      next1, next2, nextStride,
       scratch in
       guard fits(aStride, bStride, stride) else {
         return Reference.gradientProduct(
           rows: rows, outputs: outputs, inputs: inputs, a: a, aStride: aStride, b: b,
           bStride: bStride, gather: gather, accumulate: accumulate, c: c, cStride: stride,
-          sums: sums, next0: next0, next1: next1, next2: next2, nextStride: nextStride, scratch: scratch)
+          sums: sums, next0: next0, next1: next1, next2: next2, nextStride: nextStride,
+          scratch: scratch)
       }
       if let sums { others.columnSums(rows, outputs, a, nil, aStride, accumulate, sums) }
       blas.gradient(

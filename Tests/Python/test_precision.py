@@ -128,7 +128,7 @@ def test_training_is_refused(pair, call, tmp_path, monkeypatch):
 @pytest.mark.parametrize("precision", ["float16", "BFLOAT16", "", None, 1, b"bfloat16", ["x"]])
 def test_other_precisions_are_refused(model, tmp_path, precision):
     model.save(tmp_path / "model")
-    with pytest.raises(ValueError, match="precision: got .* allowed is one of"):
+    with pytest.raises(ValueError, match=r"precision: got .* allowed is one of"):
         dm.Model.load(tmp_path / "model", precision=precision)
     assert dm.Model.load(tmp_path / "model", "float32").precision == "float32"
 

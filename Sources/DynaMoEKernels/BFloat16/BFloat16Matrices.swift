@@ -57,14 +57,18 @@ public final class BFloat16Matrices: @unchecked Sendable {
   /// Rounds `values` to the elements from `first` on, of all matrices in row-major order.
   public func store(_ values: UnsafeBufferPointer<Float>, from first: Int) {
     forRows(first, values.count) { target, column, range in
-      for i in range { target[self.place(column + i - range.lowerBound)] = BFloat16.bits(values[i]) }
+      for i in range {
+        target[self.place(column + i - range.lowerBound)] = BFloat16.bits(values[i])
+      }
     }
   }
 
   /// Copies the elements from `first` on to `values`, as f32.
   public func copy(from first: Int, into values: UnsafeMutableBufferPointer<Float>) {
     forRows(first, values.count) { source, column, range in
-      for i in range { values[i] = BFloat16.value(source[self.place(column + i - range.lowerBound)]) }
+      for i in range {
+        values[i] = BFloat16.value(source[self.place(column + i - range.lowerBound)])
+      }
     }
   }
 

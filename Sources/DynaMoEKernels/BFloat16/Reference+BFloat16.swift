@@ -59,7 +59,8 @@ extension BFloat16Kernels {
     mutating func next(_ kind: Int) -> Float {
       state = state &* 1_664_525 &+ 1_013_904_223
       let exponent = Self.exponents[kind % 3][Int(state >> 30)]
-      return Float(bitPattern: (state << 8) & 0x8000_0000 | exponent << 23 | (state >> 3) & 0x007f_ffff)
+      return Float(
+        bitPattern: (state << 8) & 0x8000_0000 | exponent << 23 | (state >> 3) & 0x007f_ffff)
     }
   }
 }

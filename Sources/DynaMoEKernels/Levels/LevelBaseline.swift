@@ -13,5 +13,6 @@ enum LevelBaseline {
     layerNormGradient: layerNormGradient,
     rmsNorm: { rmsNorm($0, $1, $2, $3, NormEpsilon.rms) },
     rmsNormGradient: rmsNormGradient,
-    isFinite: isFinite, largestMagnitude: largestMagnitude, sumOfSquares: sumOfSquares, adamw: adamw, sgd: sgd)
+    isFinite: isFinite, largestMagnitude: largestMagnitude, sumOfSquares: sumOfSquares,
+    adamw: adamw, sgd: sgd)
 }

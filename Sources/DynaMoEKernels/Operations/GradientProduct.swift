@@ -138,7 +138,8 @@ private struct GradientPlan {
 
   func multiply(
     _ block: Block, _ a: P, _ b: P, into c: UnsafeMutablePointer<Float>, _ cStride: Int,
-    _ sums: UnsafeMutablePointer<Float>?, accumulate: Bool, next: (P?, P?, P?), _ memory: WorkerMemory
+    _ sums: UnsafeMutablePointer<Float>?, accumulate: Bool, next: (P?, P?, P?),
+    _ memory: WorkerMemory
   ) {
     let row = groups.start(block.group)
     backend.table.gradientTile(

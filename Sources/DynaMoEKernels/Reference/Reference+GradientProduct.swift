@@ -2,10 +2,11 @@ extension Reference {
   /// c[o, i] (+)= Σ_p a[p, o]·b[gather[p], i]; sums[o] (+)= Σ_p a[p, o]
   static func gradientProduct(
     rows: Int, outputs: Int, inputs: Int, a: P, aStride: Int, b: P, bStride: Int, gather: Index?,
-    accumulate: Bool, c: M, cStride: Int, sums: M?, next0: P?, next1: P?, next2: P?, nextStride: Int,
+    accumulate: Bool, c: M, cStride: Int, sums: M?, next0: P?, next1: P?, next2: P?,
+    nextStride: Int,
     scratch: UnsafeMutableRawPointer
   ) {
-    if let sums { 
+    if let sums {
       columnSums(
         rows: rows, columns: outputs, a: a, b: nil, stride: aStride, accumulate: accumulate,
         sums: sums)

@@ -15,5 +15,6 @@ enum Reference {
     softmax: softmax,
     layerNorm: layerNorm, layerNormGradient: layerNormGradient,
     rmsNorm: rmsNorm, rmsNormGradient: rmsNormGradient,
-    isFinite: isFinite, largestMagnitude: largestMagnitude, sumOfSquares: sumOfSquares, adamw: adamw, sgd: sgd)
+    isFinite: isFinite, largestMagnitude: largestMagnitude, sumOfSquares: sumOfSquares,
+    adamw: adamw, sgd: sgd)
 }

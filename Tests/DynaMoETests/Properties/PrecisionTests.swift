@@ -10,7 +10,8 @@ import Testing
     $0.width = 33
     $0.hidden = 70
   }
-  static let cases = [threshold, GradientTests.tied] + RandomNetwork.wideCases + RandomNetwork.cases
+  static let cases =
+    [threshold, GradientTests.tied] + RandomNetwork.wideCases + RandomNetwork.cases
 
   /// A network after some training, and what its file gives in both precisions.
   struct Pair {
@@ -79,7 +80,9 @@ import Testing
     let scale = expected.values.map(abs).max() ?? 0
     var near = 0
     for (t, row) in stride(from: 0, to: logits.count, by: pair.rounded.outputs).enumerated() {
-      let errors = (0..<pair.rounded.outputs).map { abs(Double(logits[row + $0]) - expected[t, $0]) }
+      let errors = (0..<pair.rounded.outputs).map {
+        abs(Double(logits[row + $0]) - expected[t, $0])
+      }
       let worst = errors.max() ?? 0
       #expect(worst < 0.05 * scale, "row \(t)")
       if worst < 1e-4 * scale { near += 1 }
@@ -253,7 +256,12 @@ import Testing
     #expect(isNear)
     for call in [
       { try rounded.run(x, rows: 8, training: true) }, { try rounded.runBackward(x) },
-      { _ = try rounded.losses(); return [] }, { try rounded.save(to: path); return [] },
+      {
+        _ = try rounded.losses(); return []
+      },
+      {
+        try rounded.save(to: path); return []
+      },
     ] as [() throws -> [Float]] {
       let error = #expect(throws: DynaMoEError.self) { _ = try call() }
       #expect("\(error as Any)".contains("evaluation only: loaded as bfloat16"))

@@ -49,7 +49,8 @@ class Inference(Network):
         kinds = ", ".join(dict.fromkeys(str(r["kind"]) for r in routers))
         return (
             f"{reader.task}: {rows} -> {reader.outputs} outputs, width {self._width}, "
-            f"experts {self._experts}, {kinds} router, {self.parameter_count:,} parameters{self._precision_text}"
+            f"experts {self._experts}, {kinds} router, "
+            f"{self.parameter_count:,} parameters{self._precision_text}"
         )
 
     @property
