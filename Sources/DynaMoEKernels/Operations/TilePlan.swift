@@ -32,8 +32,9 @@ struct TilePlan {
     self.columns = columns
     self.tileRows = tileRows
     self.tileColumns = tileColumns
-    rowBlock = rowLimit
-    columnBlock = max(tileColumns, columnLimit)
+    // Blocks are cut at multiples of the tile, so a limit that is none would be exceeded.
+    rowBlock = max(tileRows, rowLimit / tileRows * tileRows)
+    columnBlock = max(tileColumns, columnLimit / tileColumns * tileColumns)
     let work = Double(groups.rows) * Double(columns) * Double(max(1, inner))
     guard threads > 1, work > Double(Self.inlineWork) else { return }
     let wanted = Self.tasksPerThread * threads
@@ -98,7 +99,7 @@ struct TilePlan {
   }
 
   /// Neighbouring tasks share their columns, so that weights stay in cache.
-  private func tile(_ group: Int, _ task: Int) -> Tile {
+  func tile(_ group: Int, _ task: Int) -> Tile {
     let size = groups.size(group)
     let rowBlocks = Self.blocks(size, rowBlock)
     let row = Self.part(size, tileRows, rowBlocks, task % rowBlocks)
