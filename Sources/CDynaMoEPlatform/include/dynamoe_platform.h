@@ -194,4 +194,15 @@ DYNAMOE_FEATURE(x86_64_v4, "x86-64-v4")
 
 #undef DYNAMOE_FEATURE
 
+/// Whether `vdpbf16ps` does more in a cycle than multiply-adds of f32. Intel's cores begin one every other cycle, which
+/// makes half of what their f32 units do (measured on Emerald Rapids: 85 against 172 GFLOP/s); Zen 4 and 5 twice it.
+static inline bool dynamoe_cpu_has_fast_avx512bf16(void) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512bf16") && !__builtin_cpu_is("intel");
+#else
+  return false;
+#endif
+}
+
 #endif

@@ -46,8 +46,10 @@ struct BFloat16Kernels: Sendable {
     guard dynamoe_flushes_denormals() else { return [reference] }
     var kernels: [BFloat16Kernels] = []
     if dynamoe_cpu_has_x86_64_v4() {
-      if dynamoe_cpu_has_avx512bf16(), agreesWithReference(hardware) { kernels.append(hardware) }
       kernels.append(v4)
+      if dynamoe_cpu_has_avx512bf16(), agreesWithReference(hardware) {
+        kernels.insert(hardware, at: dynamoe_cpu_has_fast_avx512bf16() ? 0 : 1)
+      }
     }
     if dynamoe_cpu_has_x86_64_v3() { kernels.append(v3) }
     return kernels + [baseline, reference]
