@@ -11,13 +11,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from harness import comparison, growth, machine, neighbour, programs, surfaces, threads
+from harness import comparison, growth, machine, neighbour, programs, routers, surfaces, threads
 from harness.measure import Lock, Settings
 from harness.plan import FULL, SMALL, Plan
 from harness.results import Results
 from harness.sides import BENCHMARKS, BUILT, SURFACES, Cases, Kind, peers
 
-SECTIONS = ("surfaces", "threads", "growth", "neighbour")
+SECTIONS = ("surfaces", "threads", "routers", "growth", "neighbour")
 
 
 def arguments(plan_names: list[str]) -> argparse.Namespace:
@@ -107,6 +107,13 @@ class Bench:
                     lambda cell=cell, m=measure: m(cell, self.cases, self.settings),
                     module.lines,
                 )
+        for workload in self.plan.routers if "routers" in names else ():
+            self.keep(
+                "routers",
+                workload.name,
+                lambda work=workload: routers.measure(work, self.settings),
+                routers.lines,
+            )
         for sweep in self.plan.growth if "growth" in names else ():
             for mode in sweep.modes:
                 self.keep(

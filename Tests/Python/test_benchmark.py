@@ -16,7 +16,7 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-from harness import agreement, comparison, programs, report, results, tables
+from harness import agreement, comparison, programs, report, results, routers, tables
 from harness.measure import Lock, Settings, Timing, running
 from harness.plan import SMALL, Cell, cells_of
 from harness.sides import LIBRARY, PYTHON, SWIFT, C, Cases, Kind, Start, peers
@@ -195,3 +195,19 @@ def test_stored_results_stand_in_the_documentation():
     for page in report.PAGES:
         text = page.read_text()
         assert any(report.pasted(text, content) == text for content in contents), page.name
+
+
+def test_share_of_routing_by_kind():
+    result = routers.measure(SMALL.routers[0], QUICK)
+    assert set(result["kinds"]) == {
+        "threshold", "expert_threshold", "top_p", "relu", "percentile", "top_k", "top_any", "dense",
+    }  # fmt: skip
+    assert all(0 < row["percent"] < 100 for row in result["kinds"].values())
+    assert result["kinds"]["dense"]["mean_active"] == 3.5
+    text = tables.routers_table({"routers": {"small": result}})
+    assert text.count("\n") == 9 and "| `dense` |" in text
+
+
+def test_a_profile_without_a_phase_of_routing_is_refused():
+    with pytest.raises(RuntimeError, match="lacks router: logits and scores"):
+        routers.profile("router, backward     104   0.3121   0.6 %   16.8")

@@ -88,6 +88,7 @@ class Plan:
     workloads: tuple[Workload, ...]
     surfaces: tuple[Cell, ...]
     threads: tuple[Cell, ...]
+    routers: tuple[Workload, ...]
     growth: tuple[Sweep, ...]
     neighbour: Cell
 
@@ -108,6 +109,7 @@ FULL = Plan(
     ),
     surfaces=(Cell(W1, "train"), Cell(W1.with_rows(1), "infer", 1)),
     threads=tuple(Cell(w, mode) for w in (W1, W2, W3, W4) for mode in ("infer", "train")),
+    routers=(W1, W3),
     growth=tuple(sweeps()),
     neighbour=Cell(W1, "train"),
 )
@@ -131,6 +133,7 @@ SMALL = Plan(
     workloads=(_SMALL, _TOKENS, _LAYER, _GATED, _SMALL.with_rows(1)),
     surfaces=(Cell(_SMALL, "train"), Cell(_SMALL.with_rows(1), "infer", 1)),
     threads=(Cell(_SMALL, "infer"), Cell(_LAYER, "train")),
+    routers=(_SMALL,),
     growth=tuple(replace(sweep, values=sweep.values[:2]) for sweep in sweeps(_LAYER, 4)[::3]),
     neighbour=Cell(_SMALL, "train"),
 )

@@ -24,6 +24,7 @@ BLOCKS = {
     "goals": tables.goals_table,
     "surfaces": tables.surfaces_table,
     "threads": tables.threads_table,
+    "routers": tables.routers_table,
     "growth": tables.growth_table,
     "neighbour": tables.neighbour_table,
 }

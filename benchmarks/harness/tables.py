@@ -53,7 +53,7 @@ def peer_time(result: dict[str, Any], peer: str | None) -> str:
 def measured_on(content: Content) -> str:
     """Return machine and dates in a sentence."""
     machine = content["machine"]
-    sections = ("comparison", "surfaces", "threads", "growth", "neighbour")
+    sections = ("comparison", "surfaces", "threads", "routers", "growth", "neighbour")
     dates = sorted({row["date"] for key in sections for row in content.get(key, {}).values()})
     when = " to ".join(dict.fromkeys([dates[0], dates[-1]])) if dates else "never"
     versions = ", ".join(f"{name} {version}" for name, version in machine["peers"].items())
@@ -158,6 +158,19 @@ def threads_table(content: Content) -> str:
         one, two = result["milliseconds"]["1"], result["milliseconds"]["2"]
         rows.append([title(result), number(one), number(two), f"{result['speedup'][1]:.2f}×"])
     return table(["step", "1 thread, ms", "2 threads, ms", "faster"], rows)
+
+
+def routers_table(content: Content) -> str:
+    """Return the share of a training step that routing takes, by kind of router."""
+    results = list(content.get("routers", {}).values())
+    kinds = list(dict.fromkeys(kind for result in results for kind in result["kinds"]))
+
+    def cell(result: dict[str, Any], kind: str) -> str:
+        share, active = (result["kinds"][kind][key] for key in ("percent", "mean_active"))
+        return f"{share:.1f} % (K {active:.2f})"
+
+    rows = [[f"`{kind}`", *(cell(result, kind) for result in results)] for kind in kinds]
+    return table(["router", *(f"of a {r['workload']} training step" for r in results)], rows)
 
 
 def growth_table(content: Content) -> str:

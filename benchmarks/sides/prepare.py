@@ -68,4 +68,5 @@ def main(folder: Path) -> None:
     (folder / "case.txt").write_text(text)
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
