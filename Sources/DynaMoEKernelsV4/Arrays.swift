@@ -35,44 +35,16 @@ public func sumOfSquares(_ x: P, _ n: Int) -> Double {
   return two.x + two.y
 }
 
-/// 1/√x of a normal x, within some units in the last place: a first guess from the exponent and
-/// three steps of Newton. A fraction of what root and division take in hardware, with the same bits
-/// wherever there is a fused multiply-add. For x = 0 a finite number.
-@inline(__always)
-private func reciprocalRoot(_ x: Vector) -> Vector {
-  let half = x * 0.5
-  var y = dynamoe_guess_reciprocal_root(x)
-  for _ in 0..<3 { y *= multiplyAdd(-half * y, y, Vector(repeating: 1.5)) }
-  return y
-}
-
-/// 1/x of a normal x, in the same way.
-@inline(__always)
-private func reciprocal(_ x: Vector) -> Vector {
-  var y = dynamoe_guess_reciprocal(x)
-  for _ in 0..<3 { y = multiplyAdd(multiplyAdd(-x, y, Vector(repeating: 1)), y, y) }
-  return y
-}
-
 /// Constants of a step of AdamW in vectors.
 private struct AdamW {
-  /// Below it the root of a subnormal v, which `reciprocalRoot` does not know, would matter.
-  static let smallestEps: Float = 1e-12
-
   let gradientScale, keep, old1, new1, old2, new2, step, correction, eps: Vector
 
   @inline(__always)
-  func update(
-    _ w: inout Vector, _ g: Vector, _ m: inout Vector, _ v: inout Vector, isExact: Bool
-  ) {
+  func update(_ w: inout Vector, _ g: Vector, _ m: inout Vector, _ v: inout Vector) {
     let gradient = g * gradientScale
     m = multiplyAdd(old1, m, new1 * gradient)
     v = multiplyAdd(old2, v, new2 * gradient * gradient)
-    let ratio =
-      isExact
-      ? m / multiplyAdd(dynamoe_square_root(v), correction, eps)
-      : m * reciprocal(multiplyAdd(v * reciprocalRoot(v), correction, eps))
-    w = keep * w - step * ratio
+    w = keep * w - step * (m / multiplyAdd(dynamoe_square_root(v), correction, eps))
   }
 }
 
@@ -88,21 +60,10 @@ public func adamw(
     old2: Vector(repeating: Float(beta2)), new2: Vector(repeating: Float(1 - beta2)),
     step: Vector(repeating: stepSize), correction: Vector(repeating: correction),
     eps: Vector(repeating: eps))
-  if eps < AdamW.smallestEps {
-    adamw(constants, w, g, m, v, n, isExact: true)
-  } else {
-    adamw(constants, w, g, m, v, n, isExact: false)
-  }
-}
-
-@inline(__always)
-private func adamw(
-  _ constants: AdamW, _ w: M, _ g: P, _ m: M, _ v: M, _ n: Int, isExact: Bool
-) {
   var i = 0
   while i + vectorCount <= n {
     var (weight, first, second) = (load(w + i), load(m + i), load(v + i))
-    constants.update(&weight, load(g + i), &first, &second, isExact: isExact)
+    constants.update(&weight, load(g + i), &first, &second)
     store(weight, w + i)
     store(first, m + i)
     store(second, v + i)
@@ -113,7 +74,7 @@ private func adamw(
   var weight = loadPart(P(w) + i, rest)
   var first = loadPart(P(m) + i, rest)
   var second = loadPart(P(v) + i, rest)
-  constants.update(&weight, loadPart(g + i, rest), &first, &second, isExact: isExact)
+  constants.update(&weight, loadPart(g + i, rest), &first, &second)
   storePart(weight, w + i, rest)
   storePart(first, m + i, rest)
   storePart(second, v + i, rest)

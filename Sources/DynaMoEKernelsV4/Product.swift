@@ -4,7 +4,7 @@ import CDynaMoEPlatform
 
 /// Inputs that are multiplied before the next panel: what keeps a panel and a block of rows in the
 /// second-level cache.
-private let innerBlock = 256
+private let innerBlock = 1024
 
 /// values [outputs, stride] -> panels [panel][input][panelColumns], padded with zeros.
 public func pack(

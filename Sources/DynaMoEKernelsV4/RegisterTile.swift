@@ -5,7 +5,7 @@ public let panelColumns = 2 * Lanes.scalarCount
 
 #if LEVEL_V4
   /// Rows of the register tile.
-  public let tileRows = 12
+  public let tileRows = 8
 #elseif LEVEL_V3
   public let tileRows = 6
 #else
@@ -100,10 +100,6 @@ typealias FiveRows = Stack<FourRows, OneRow>
 typealias SixRows = Stack<FourRows, TwoRows>
 typealias SevenRows = Stack<FourRows, ThreeRows>
 typealias EightRows = Stack<FourRows, FourRows>
-typealias NineRows = Stack<EightRows, OneRow>
-typealias TenRows = Stack<EightRows, TwoRows>
-typealias ElevenRows = Stack<EightRows, ThreeRows>
-typealias TwelveRows = Stack<EightRows, FourRows>
 
 /// What the sums of a tile start from.
 enum Start {
@@ -166,11 +162,7 @@ struct PanelProduct {
       #else
         case 6: run(SixRows.self, rows, c, cStride)
         case 7: run(SevenRows.self, rows, c, cStride)
-        case 8: run(EightRows.self, rows, c, cStride)
-        case 9: run(NineRows.self, rows, c, cStride)
-        case 10: run(TenRows.self, rows, c, cStride)
-        case 11: run(ElevenRows.self, rows, c, cStride)
-        default: run(TwelveRows.self, rows, c, cStride)
+        default: run(EightRows.self, rows, c, cStride)
       #endif
     #endif
     }

@@ -43,15 +43,6 @@ DYNAMOE_INLINE dynamoe_float16 dynamoe_square_root(dynamoe_float16 x) {
   return __builtin_elementwise_sqrt(x);
 }
 
-/// 1/x and 1/√x within an eighth and a thirtieth: the exponent is negated, and halved, by arithmetic
-/// on the bits. Blinn, "Floating-point tricks", IEEE Computer Graphics and Applications 17 (4), 1997.
-DYNAMOE_INLINE dynamoe_float16 dynamoe_guess_reciprocal(dynamoe_float16 x) {
-  return (dynamoe_float16)(0x7ef311c7 - (dynamoe_bits16)x);
-}
-DYNAMOE_INLINE dynamoe_float16 dynamoe_guess_reciprocal_root(dynamoe_float16 x) {
-  return (dynamoe_float16)(0x5f3759df - ((dynamoe_bits16)x >> 1));
-}
-
 /// a where a < b, else b.
 DYNAMOE_INLINE dynamoe_float16 dynamoe_smaller(dynamoe_float16 a, dynamoe_float16 b) {
   return a < b ? a : b;
