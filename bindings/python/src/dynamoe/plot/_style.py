@@ -1,0 +1,245 @@
+"""The one style of all figures: colours, fonts, sizes, panels and heat maps."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+INK = "#222222"
+GREY = "#8a8a8a"
+GRID = "#e6e6e6"
+# Okabe and Ito (2008), in an order whose neighbours differ in lightness as well.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+# Nuñez, Anderton and Renslow (2018): even in lightness, the same to people who see no red or green.
+COLOUR_MAP = "cividis"
+WIDTH = 10.0
+"""Inches that a notebook shows without shrinking the text much."""
+DPI = 120
+MOST_COLUMNS = 4
+_SMALL = 8
+_LONGEST_NAME = 24
+_STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+Values = NDArray[np.float64]
+
+
+def matplotlib_module() -> Any:
+    """Return pyplot-free matplotlib, or say which extra is missing."""
+    try:
+        import matplotlib
+        import matplotlib.figure
+        import matplotlib.ticker
+    except ImportError as error:
+        raise ImportError(
+            "dynamoe.plot needs matplotlib: install it with `pip install 'dynamoe[plot]'`"
+        ) from error
+    return matplotlib
+
+
+@contextmanager
+def style() -> Iterator[Any]:
+    """Give matplotlib, set to the common style."""
+    matplotlib = matplotlib_module()
+    with matplotlib.rc_context(_STYLE):
+        yield matplotlib
+
+
+def new_figure(size: tuple[float, float]) -> Any:
+    """Return a figure that a notebook shows once, `pyplot.show` knows, and scripts can save."""
+    if "matplotlib.pyplot" in sys.modules and "ipykernel" not in sys.modules:
+        import matplotlib.pyplot as plt
+
+        return plt.figure(figsize=size, dpi=DPI, layout="constrained")
+
+    class Figure(matplotlib_module().figure.Figure):  # type: ignore[misc]
+        """A figure that shows itself in notebooks, whatever the backend."""
+
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png")
+            return buffer.getvalue()
+
+    return Figure(figsize=size, dpi=DPI, layout="constrained")
+
+
+def figure_and_axes(axes: Any, size: tuple[float, float]) -> tuple[Any, Any]:
+    """Return the given axes with their figure, or those of a new figure."""
+    if axes is not None:
+        return axes.figure, axes
+    figure = new_figure(size)
+    return figure, figure.subplots()
+
+
+# --------------------------------------------------------------------------------------- panels
+
+
+@dataclass(frozen=True)
+class Panels:
+    """One axes per layer, and where each stands."""
+
+    figure: Any
+    axes: list[Any]
+    columns: int
+    """0 where the caller chose the axes: then each is labelled."""
+
+    def leftmost(self, index: int) -> bool:
+        """Return whether a panel has none to its left."""
+        return not self.columns or index % self.columns == 0
+
+    def lowest(self, index: int) -> bool:
+        """Return whether a panel has none below."""
+        return not self.columns or index + self.columns >= len(self.axes)
+
+
+def column_count(panels: int) -> int:
+    """Return how many panels stand side by side."""
+    return 3 if panels in (5, 6, 9) else min(panels, MOST_COLUMNS)
+
+
+def layer_panels(
+    count: int, axes: Any, height: float, *, title: str, widest: float = 4.4, **shared: Any
+) -> Panels:
+    """Return axes for `count` layers: those given, or a new figure with a title.
+
+    Parameters
+    ----------
+    count : int
+        Layers.
+    axes : matplotlib axes or sequence of them, or None
+        As many as layers.
+    height : float
+        Inches of a panel.
+    title : str
+        Above all panels of a new figure.
+    widest : float
+        Inches that a panel has at most.
+    **shared
+        For `Figure.subplots`.
+    """
+    if axes is not None:
+        given = list(np.ravel(np.array(axes, dtype=object)))
+        if len(given) != count:
+            raise ValueError(f"axes: got {len(given)}, allowed is one for each of {count} layers")
+        return Panels(given[0].figure, given, 0)
+    columns = column_count(count)
+    lines = -(-count // columns)
+    figure = new_figure((min(WIDTH, widest * columns + 1), height * lines + 0.6))
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+    all_axes = list(figure.subplots(lines, columns, squeeze=False, **shared).flat)
+    for unused in all_axes[count:]:
+        unused.set_visible(False)
+    return Panels(figure, all_axes[:count], columns)
+
+
+def panel_title(axes: Any, text: str) -> None:
+    """Write what one of several panels shows."""
+    axes.set_title(text, fontsize=9, fontweight="normal")
+
+
+def say_empty(axes: Any, text: str) -> None:
+    """Say in the middle of axes why nothing is drawn."""
+    place = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+    axes.text(0.5, 0.5, text, color=INK, size=9, **place)
+
+
+def short(name: Any) -> str:
+    """Return a name that is short enough to stand beside an axis."""
+    text = " ".join(str(name).split())
+    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1].rstrip() + "…"
+
+
+# ------------------------------------------------------------------------------------ heat maps
+
+
+def scale_end(shares: Sequence[Values]) -> float:
+    """Return the end of a scale of percentages that shows small ones too."""
+    largest = max((float(np.nanmax(s)) for s in shares if not np.isnan(s).all()), default=100.0)
+    return next((end for end in (1.0, 2.0, 5.0, 10.0, 20.0, 50.0) if largest <= end), 100.0)
+
+
+def draw_map(
+    axes: Any, shares: Values, end: float, *, first: int, names: Sequence[str] | None = None
+) -> Any:
+    """Draw shares in percent [lines, columns] as a map and return its image.
+
+    Places that are NaN stay white: there is nothing of which a share could be.
+
+    Parameters
+    ----------
+    axes : matplotlib axes
+        Where to draw.
+    shares : numpy.ndarray
+        float64 [lines, columns].
+    end : float
+        The end of the scale.
+    first : int
+        What the first column is called; the next ones count on.
+    names : sequence of str, optional
+        Of the lines, each of which is named then; without it they count from 1.
+    """
+    lines, columns = shares.shape
+    image = axes.imshow(
+        np.ma.masked_invalid(shares), cmap=COLOUR_MAP, vmin=0, vmax=end, aspect="auto",
+        interpolation="nearest",
+    )  # fmt: skip
+    step = max(1, -(-columns // 8))
+    axes.set_xticks(range(0, columns, step), range(first, columns + first, step))
+    if names is None:
+        step = max(1, -(-lines // 12))
+        axes.set_yticks(range(0, lines, step), range(1, lines + 1, step))
+    else:
+        axes.set_yticks(range(lines), names)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    _separate(axes, lines, columns)
+    if columns <= 10 and lines <= 12:
+        _write_values(axes, shares, end)
+    return image
+
+
+def _separate(axes: Any, lines: int, columns: int) -> None:
+    """Draw thin white lines between cells that are large enough to have them."""
+    axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(lines + 1) - 0.5, minor=True)
+    axes.tick_params(which="minor", length=0)
+    for axis, count in (("x", columns), ("y", lines)):
+        width = 1.5 if count <= 16 else 0.5 if count <= 32 else 0
+        if width:
+            axes.grid(which="minor", axis=axis, color="white", linewidth=width)
+
+
+def _write_values(axes: Any, shares: Values, end: float) -> None:
+    form = "{:.0f}" if end >= 10 else "{:.1f}"
+    for (line, column), share in np.ndenumerate(shares):
+        if not np.isnan(share):
+            colour = "white" if share < 0.55 * end else "black"
+            place = {"ha": "center", "va": "center", "color": colour, "size": _SMALL}
+            axes.text(column, line, form.format(share), **place)
+
+
+def add_scale(figure: Any, image: Any, axes: Any, label: str) -> None:
+    """Add the colour bar of a map, or of several with the same scale."""
+    bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=25)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
