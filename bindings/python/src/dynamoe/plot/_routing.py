@@ -21,7 +21,7 @@ from ._style import (
     new_figure,
     panel_title,
     say_empty,
-    scale_end,
+    scale,
     style,
 )
 
@@ -131,9 +131,9 @@ def coactivation(source: Source, axes: Any = None) -> Any:
         height = 2.9 if len(layers) <= 3 else 2.4
         panels = layer_panels(len(layers), axes, height, title=title, widest=3.8)
         shares = [_together(layer) for layer in layers]
-        end = scale_end(shares)
+        norm = scale(shares)
         for index, layer in enumerate(layers):
-            image = _draw_together(panels, index, layer, shares[index], end)
+            image = _draw_together(panels, index, layer, shares[index], norm)
         add_scale(panels.figure, image, panels.axes, "rows of the expert (%)")
     return panels.figure
 
@@ -151,10 +151,17 @@ def statistics_of(source: Any) -> list[RoutingStatistics]:
     return layers
 
 
+def largest_k(layers: Sequence[RoutingStatistics]) -> int:
+    """Return the largest K of any row, at least 1."""
+    return max(int(np.flatnonzero(layer.k_histogram).max(initial=1)) for layer in layers)
+
+
 def draw_k_panels(matplotlib: Any, figure: Any, layers: Sequence[RoutingStatistics]) -> None:
     """Draw one panel per layer, with common axes."""
     panels = np.atleast_1d(figure.subplots(1, len(layers), sharey=True))
     most = max(layer.experts for layer in layers)
+    if most > 12:
+        most = min(most, largest_k(layers) + 1)
     for index, (axes, layer) in enumerate(zip(panels, layers, strict=True)):
         shares = 100 * layer.k_histogram / max(layer.rows, 1)
         axes.bar(np.arange(layer.experts + 1), shares, color=COLOURS[index % 6], width=0.85)
@@ -172,8 +179,7 @@ def draw_k_panels(matplotlib: Any, figure: Any, layers: Sequence[RoutingStatisti
 
 def draw_k_map(axes: Any, layers: Sequence[RoutingStatistics]) -> None:
     """Draw how many rows used K experts, layers x K."""
-    used = max(max((int(k) for k in np.flatnonzero(layer.k_histogram)), default=1)
-               for layer in layers)  # fmt: skip
+    used = largest_k(layers)
     shares = np.full((len(layers), used + 1), np.nan)
     for index, layer in enumerate(layers):
         counts = layer.k_histogram[: used + 1]
@@ -197,7 +203,7 @@ def draw_load(axes: Any, layers: Sequence[RoutingStatistics]) -> None:
 
 
 def _draw_layers(axes: Any, shares: Values, first: int) -> None:
-    image = draw_map(axes, shares, scale_end([shares]), first=first)
+    image = draw_map(axes, shares, scale([shares]), first=first)
     axes.set_ylabel("layer")
     add_scale(axes.figure, image, axes, "rows (%)")
     if np.isnan(shares).all():
@@ -214,10 +220,10 @@ def _together(layer: RoutingStatistics) -> Values:
 
 
 def _draw_together(
-    panels: Panels, index: int, layer: RoutingStatistics, shares: Values, end: float
+    panels: Panels, index: int, layer: RoutingStatistics, shares: Values, norm: Any
 ) -> Any:
     axes = panels.axes[index]
-    image = draw_map(axes, shares, end, first=1)
+    image = draw_map(axes, shares, norm, first=1)
     panel_title(axes, f"Layer {index + 1}: {layer.experts} experts")
     if panels.lowest(index):
         axes.set_xlabel("also use expert")

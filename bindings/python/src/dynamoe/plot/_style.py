@@ -24,6 +24,7 @@ WIDTH = 10.0
 DPI = 120
 MOST_COLUMNS = 4
 _SMALL = 8
+_FEW_COLUMNS = 16
 _LONGEST_NAME = 24
 _STYLE = {
     "font.size": 10,
@@ -149,6 +150,9 @@ def layer_panels(
     all_axes = list(figure.subplots(lines, columns, squeeze=False, **shared).flat)
     for unused in all_axes[count:]:
         unused.set_visible(False)
+    if columns > 2:
+        for each in all_axes:
+            each.tick_params(labelsize=_SMALL)
     return Panels(figure, all_axes[:count], columns)
 
 
@@ -164,22 +168,33 @@ def say_empty(axes: Any, text: str) -> None:
 
 
 def short(name: Any) -> str:
-    """Return a name that is short enough to stand beside an axis."""
+    """Return a name that is short enough to stand beside an axis: its middle may be left out."""
     text = " ".join(str(name).split())
-    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1].rstrip() + "…"
+    if len(text) <= _LONGEST_NAME:
+        return text
+    half = (_LONGEST_NAME - 1) // 2
+    return f"{text[: half + 1].rstrip()}…{text[-half:].lstrip()}"
 
 
 # ------------------------------------------------------------------------------------ heat maps
 
 
-def scale_end(shares: Sequence[Values]) -> float:
-    """Return the end of a scale of percentages that shows small ones too."""
+def scale(shares: Sequence[Values]) -> Any:
+    """Return the common scale of maps of percentages, from 0 to a round number.
+
+    Of many columns most shares are small: their scale is that of square roots.
+    """
+    import matplotlib.colors
+
     largest = max((float(np.nanmax(s)) for s in shares if not np.isnan(s).all()), default=100.0)
-    return next((end for end in (1.0, 2.0, 5.0, 10.0, 20.0, 50.0) if largest <= end), 100.0)
+    end = next((end for end in (1.0, 2.0, 5.0, 10.0, 20.0, 50.0) if largest <= end), 100.0)
+    if max(s.shape[1] for s in shares) > _FEW_COLUMNS:
+        return matplotlib.colors.PowerNorm(0.5, 0, end)
+    return matplotlib.colors.Normalize(0, end)
 
 
 def draw_map(
-    axes: Any, shares: Values, end: float, *, first: int, names: Sequence[str] | None = None
+    axes: Any, shares: Values, norm: Any, *, first: int, names: Sequence[str] | None = None
 ) -> Any:
     """Draw shares in percent [lines, columns] as a map and return its image.
 
@@ -191,8 +206,8 @@ def draw_map(
         Where to draw.
     shares : numpy.ndarray
         float64 [lines, columns].
-    end : float
-        The end of the scale.
+    norm : matplotlib.colors.Normalize
+        What `scale` returned.
     first : int
         What the first column is called; the next ones count on.
     names : sequence of str, optional
@@ -200,22 +215,30 @@ def draw_map(
     """
     lines, columns = shares.shape
     image = axes.imshow(
-        np.ma.masked_invalid(shares), cmap=COLOUR_MAP, vmin=0, vmax=end, aspect="auto",
+        np.ma.masked_invalid(shares), cmap=COLOUR_MAP, norm=norm, aspect="auto",
         interpolation="nearest",
     )  # fmt: skip
-    step = max(1, -(-columns // 8))
-    axes.set_xticks(range(0, columns, step), range(first, columns + first, step))
+    places = _tick_places(first, columns)
+    axes.set_xticks(places, [place + first for place in places])
     if names is None:
-        step = max(1, -(-lines // 12))
-        axes.set_yticks(range(0, lines, step), range(1, lines + 1, step))
+        places = _tick_places(1, lines)
+        axes.set_yticks(places, [place + 1 for place in places])
     else:
         axes.set_yticks(range(lines), names)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     _separate(axes, lines, columns)
-    if columns <= 10 and lines <= 12:
-        _write_values(axes, shares, end)
+    if columns <= 12 and lines <= 12:
+        _write_values(axes, shares, norm)
     return image
+
+
+def _tick_places(first: int, count: int) -> list[int]:
+    """Return the places of the first and of the round ones of `count` consecutive numbers."""
+    steps = (5, 10, 20, 50, 100, 200, 500)
+    step = 1 if count <= 12 else next((step for step in steps if count <= 7 * step), count)
+    round_ones = [place for place in range(count) if (place + first) % step == 0]
+    return sorted({0, *(place for place in round_ones if place >= step // 2)})
 
 
 def _separate(axes: Any, lines: int, columns: int) -> None:
@@ -224,22 +247,24 @@ def _separate(axes: Any, lines: int, columns: int) -> None:
     axes.set_yticks(np.arange(lines + 1) - 0.5, minor=True)
     axes.tick_params(which="minor", length=0)
     for axis, count in (("x", columns), ("y", lines)):
-        width = 1.5 if count <= 16 else 0.5 if count <= 32 else 0
+        width = 1.5 if count <= _FEW_COLUMNS else 0.5 if count <= 32 else 0
         if width:
             axes.grid(which="minor", axis=axis, color="white", linewidth=width)
 
 
-def _write_values(axes: Any, shares: Values, end: float) -> None:
-    form = "{:.0f}" if end >= 10 else "{:.1f}"
+def _write_values(axes: Any, shares: Values, norm: Any) -> None:
     for (line, column), share in np.ndenumerate(shares):
         if not np.isnan(share):
-            colour = "white" if share < 0.55 * end else "black"
+            text = "<1" if 0 < share < 0.5 else f"{share:.0f}"
+            colour = "white" if norm(share) < 0.5 else "black"
             place = {"ha": "center", "va": "center", "color": colour, "size": _SMALL}
-            axes.text(column, line, form.format(share), **place)
+            axes.text(column, line, text, **place)
 
 
 def add_scale(figure: Any, image: Any, axes: Any, label: str) -> None:
     """Add the colour bar of a map, or of several with the same scale."""
-    bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=25)
+    height = figure.get_figure().get_figheight()
+    part = 4.0 / height if isinstance(axes, list) and height > 4 else 1.0
+    bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=25, shrink=part)
     bar.set_label(label)
     bar.outline.set_visible(False)

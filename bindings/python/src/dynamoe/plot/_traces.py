@@ -22,7 +22,7 @@ from ._style import (
     layer_panels,
     panel_title,
     say_empty,
-    scale_end,
+    scale,
     short,
     style,
 )
@@ -88,10 +88,10 @@ def k_against_entropy(
             panel = panels.axes[index]
             _draw_scatter(panel, layer.k, values[index], most)
             correlation = rank_correlation(layer.k, values[index])
-            text = "undefined" if np.isnan(correlation) else f"{correlation:+.2f}"
-            panel_title(panel, f"Layer {index + 1}: r {text}")
+            text = "r undefined" if np.isnan(correlation) else f"r = {correlation:+.2f}"
+            panel_title(panel, f"Layer {index + 1}: {text}")
             panel.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
-            panel.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4))
+            panel.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3))
             if panels.lowest(index):
                 panel.set_xlabel(label)
             if panels.leftmost(index):
@@ -114,7 +114,7 @@ def experts_by_class(
     classes : array
         Integers of T elements: the class of each row; rows of class -1 do not count.
     names : sequence of str, optional
-        Of the classes 0, 1, …; longer ones than 24 characters are shortened. Without it numbers
+        Of the classes 0, 1, …; longer ones than 24 characters lose their middle. Without it numbers
         up to the largest class.
     axes : matplotlib axes or list of them, optional
         Where to draw, one for each layer.
@@ -140,12 +140,12 @@ def experts_by_class(
         layers = _layers(trace)
         kinds, labels = _classes(classes, len(layers[0].active), names)
         shares = [_shares(layer, kinds, len(labels)) for layer in layers]
-        end = scale_end(shares)
+        norm = scale(shares)
         height = 0.95 + max(0.8, (0.2 if len(labels) <= 12 else 0.155) * len(labels))
         title = "Of the rows of a class, those that use an expert"
         panels = layer_panels(len(layers), axes, height, title=title, sharey=True)
         for index, layer in enumerate(layers):
-            image = _draw_classes(panels, index, shares[index], end, labels)
+            image = _draw_classes(panels, index, shares[index], norm, labels)
             if not len(layer.active):
                 say_empty(panels.axes[index], "no rows")
         add_scale(panels.figure, image, panels.axes, "rows of the class (%)")
@@ -207,7 +207,10 @@ def _classes(classes: Any, rows: int, names: Any) -> tuple[NDArray[Any], list[st
         raise ValueError(f"names: got {names!r}, allowed is a list of at least one name")
     if most >= len(names):
         raise ValueError(f"classes: got {most}, allowed is below {len(names)}, the number of names")
-    return kinds, [short(name) for name in names]
+    labels = [short(name) for name in names]
+    if len(set(labels)) < len(labels):
+        labels = [f"{number}: {label}" for number, label in enumerate(labels)]
+    return kinds, labels
 
 
 def _shares(layer: Routing, kinds: NDArray[Any], count: int) -> Values:
@@ -221,10 +224,10 @@ def _shares(layer: Routing, kinds: NDArray[Any], count: int) -> Values:
 
 
 def _draw_classes(
-    panels: Panels, index: int, shares: Values, end: float, names: Sequence[str]
+    panels: Panels, index: int, shares: Values, norm: Any, names: Sequence[str]
 ) -> Any:
     axes = panels.axes[index]
-    image = draw_map(axes, shares, end, first=1, names=names)
+    image = draw_map(axes, shares, norm, first=1, names=names)
     axes.tick_params(axis="y", labelsize=9 if len(names) <= 12 else 7.5)
     panel_title(axes, f"Layer {index + 1}: {shares.shape[1]} experts")
     if panels.lowest(index):

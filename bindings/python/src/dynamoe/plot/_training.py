@@ -129,9 +129,12 @@ def draw_loss(matplotlib: Any, axes: Any, training: History) -> None:
     if training.validation:
         curves["validation"] = [result["loss"] for result in training.validation]
     draw_curves(matplotlib, axes, curves)
-    if min(min(values) for values in curves.values()) > 0:
+    lowest = min(min(values) for values in curves.values())
+    if lowest > 0:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+        narrow = max(max(values) for values in curves.values()) < 10 * lowest
+        marks = (1, 1.5, 2, 3, 4, 5, 7) if narrow else (1, 2, 5)
+        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=marks))
         axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
         axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     squared = training.task == "regression"
