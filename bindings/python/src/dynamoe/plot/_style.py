@@ -263,7 +263,7 @@ def _write_values(axes: Any, shares: Values, norm: Any) -> None:
 
 def add_scale(figure: Any, image: Any, axes: Any, label: str) -> None:
     """Add the colour bar of a map, or of several with the same scale."""
-    height = figure.get_figure().get_figheight()
+    height = figure.bbox.height / figure.dpi
     part = 4.0 / height if isinstance(axes, list) and height > 4 else 1.0
     bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=25, shrink=part)
     bar.set_label(label)
