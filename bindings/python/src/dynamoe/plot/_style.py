@@ -243,13 +243,12 @@ def _tick_places(first: int, count: int) -> list[int]:
 
 def _separate(axes: Any, lines: int, columns: int) -> None:
     """Draw thin white lines between cells that are large enough to have them."""
-    axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(lines + 1) - 0.5, minor=True)
+    for axis, name, count in ((axes.xaxis, "x", columns), (axes.yaxis, "y", lines)):
+        width = 1.5 if count <= _FEW_COLUMNS else 0.5
+        if count <= 2 * _FEW_COLUMNS:
+            axis.set_ticks(np.arange(count + 1) - 0.5, minor=True)
+            axes.grid(which="minor", axis=name, color="white", linewidth=width)
     axes.tick_params(which="minor", length=0)
-    for axis, count in (("x", columns), ("y", lines)):
-        width = 1.5 if count <= _FEW_COLUMNS else 0.5 if count <= 32 else 0
-        if width:
-            axes.grid(which="minor", axis=axis, color="white", linewidth=width)
 
 
 def _write_values(axes: Any, shares: Values, norm: Any) -> None:
