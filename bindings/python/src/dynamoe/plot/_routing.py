@@ -16,6 +16,7 @@ from ._style import (
     Values,
     add_scale,
     draw_map,
+    experts_text,
     figure_and_axes,
     layer_panels,
     new_figure,
@@ -167,7 +168,7 @@ def draw_k_panels(matplotlib: Any, figure: Any, layers: Sequence[RoutingStatisti
         axes.bar(np.arange(layer.experts + 1), shares, color=COLOURS[index % 6], width=0.85)
         axes.set_xlim(-0.7, most + 0.7)
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
-        panel_title(axes, f"Layer {index + 1}: {layer.experts} experts")
+        panel_title(axes, f"Layer {index + 1}: {experts_text(layer.experts)}")
         axes.set_xlabel(f"K (mean {layer.mean_k:.2f})" if layer.rows else "K")
         if layer.rows:
             axes.axvline(layer.mean_k, color=INK, linewidth=1, linestyle=":")
@@ -224,7 +225,7 @@ def _draw_together(
 ) -> Any:
     axes = panels.axes[index]
     image = draw_map(axes, shares, norm, first=1)
-    panel_title(axes, f"Layer {index + 1}: {layer.experts} experts")
+    panel_title(axes, f"Layer {index + 1}: {experts_text(layer.experts)}")
     if panels.lowest(index):
         axes.set_xlabel("also use expert")
     if panels.leftmost(index):

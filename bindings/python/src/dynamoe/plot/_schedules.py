@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import as_array
-from ._style import COLOURS, column_count, new_figure, short, style
+from ._style import COLOURS, column_count, experts_text, new_figure, short, style
 
 
 def experts(schedules: Mapping[str, Any] | Any, axes: Any = None) -> Any:
@@ -77,7 +77,8 @@ def _draw(matplotlib: Any, panels: Sequence[Any], counts: Mapping[str, Any]) -> 
         if not shared:
             if len(values) <= 16:
                 axes.bar_label(bars, fontsize=8)
-            axes.set_title(f"{short(name)} ({values.sum()} experts)".strip())
+            between = "\n" if len(short(name)) > 14 else " "
+            axes.set_title(f"{short(name)}{between}({experts_text(values.sum())})".strip())
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     for axes in panels[len(counts) :]:
@@ -90,5 +91,7 @@ def _draw(matplotlib: Any, panels: Sequence[Any], counts: Mapping[str, Any]) -> 
         if index % columns == 0:
             axes.set_ylabel("experts")
     if shared:
-        panels[0].legend(frameon=False)
+        # Room above the bars, which otherwise cross the names.
+        panels[0].set_ylim(top=(1.15 + 0.1 * -(-len(counts) // 4)) * max(map(max, counts.values())))
+        panels[0].legend(frameon=False, ncols=4, loc="upper left", fontsize=9)
         panels[0].set_title("Experts of each layer")

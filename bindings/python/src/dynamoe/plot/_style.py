@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 INK = "#222222"
 GREY = "#8a8a8a"
 GRID = "#e6e6e6"
+PALE = "#f3f3f3"
 # Okabe and Ito (2008), in an order whose neighbours differ in lightness as well.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 # Nuñez, Anderton and Renslow (2018): even in lightness, the same to people who see no red or green.
@@ -161,8 +162,14 @@ def panel_title(axes: Any, text: str) -> None:
     axes.set_title(text, fontsize=9, fontweight="normal")
 
 
+def experts_text(count: int) -> str:
+    """Return the words for a number of experts."""
+    return f"{count} expert" if count == 1 else f"{count} experts"
+
+
 def say_empty(axes: Any, text: str) -> None:
     """Say in the middle of axes why nothing is drawn."""
+    axes.set_facecolor(PALE)
     place = {"transform": axes.transAxes, "ha": "center", "va": "center"}
     axes.text(0.5, 0.5, text, color=INK, size=9, **place)
 

@@ -19,6 +19,7 @@ from ._style import (
     Values,
     add_scale,
     draw_map,
+    experts_text,
     layer_panels,
     panel_title,
     say_empty,
@@ -84,8 +85,11 @@ def k_against_entropy(
         name = label.split("(")[0].strip()
         title = f"K against {name} (r: rank correlation)"
         panels = layer_panels(len(layers), axes, 2.5, title=title, sharey=True)
+        lowest = min(int(layer.k.min(initial=1)) for layer in layers)
+        largest = max(int(layer.k.max(initial=1)) for layer in layers)
         for index, layer in enumerate(layers):
             panel = panels.axes[index]
+            panel.set_ylim(-0.4 if lowest == 0 else 0, largest + 0.6)
             _draw_scatter(panel, layer.k, values[index], most)
             correlation = rank_correlation(layer.k, values[index])
             text = "r undefined" if np.isnan(correlation) else f"r = {correlation:+.2f}"
@@ -229,7 +233,7 @@ def _draw_classes(
     axes = panels.axes[index]
     image = draw_map(axes, shares, norm, first=1, names=names)
     axes.tick_params(axis="y", labelsize=9 if len(names) <= 12 else 7.5)
-    panel_title(axes, f"Layer {index + 1}: {shares.shape[1]} experts")
+    panel_title(axes, f"Layer {index + 1}: {experts_text(shares.shape[1])}")
     if panels.lowest(index):
         axes.set_xlabel("expert")
     if panels.leftmost(index):
@@ -254,7 +258,6 @@ def _draw_scatter(axes: Any, k: NDArray[np.int64], entropy: Values, bins: int) -
         middle, mean, spread, fmt="-o", color=INK, markersize=3.5, linewidth=1.4, elinewidth=1,
         capsize=2,
     )  # fmt: skip
-    axes.set_ylim(bottom=min(0, float(axes.get_ylim()[0])))
 
 
 def binned(entropy: Values, k: NDArray[np.int64], bins: int) -> tuple[Values, Values, Values]:

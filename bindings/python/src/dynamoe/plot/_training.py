@@ -115,8 +115,8 @@ def draw_curves(matplotlib: Any, axes: Any, curves: Mapping[str, Sequence[float]
         colour = COLOURS[index % len(COLOURS)]
         axes.plot(epochs, values, line, color=colour, marker=marker, markersize=4, label=name)
     axes.set_xlabel("epoch")
-    axes.set_xlim(left=0.5)
-    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    axes.set_xlim(0.5, max(map(len, curves.values())) + 0.5)
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     if len(curves) > 1:
@@ -132,9 +132,9 @@ def draw_loss(matplotlib: Any, axes: Any, training: History) -> None:
     lowest = min(min(values) for values in curves.values())
     if lowest > 0:
         axes.set_yscale("log")
-        narrow = max(max(values) for values in curves.values()) < 10 * lowest
-        marks = (1, 1.5, 2, 3, 4, 5, 7) if narrow else (1, 2, 5)
-        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=marks))
+        ratio = max(max(values) for values in curves.values()) / lowest
+        marks = (1, 1.5, 2, 3, 4, 5, 7) if ratio < 10 else (1, 2, 5) if ratio < 1000 else (1,)
+        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=marks, numticks=10))
         axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
         axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     squared = training.task == "regression"
