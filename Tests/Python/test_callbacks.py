@@ -271,7 +271,7 @@ def test_logging_to_a_logger(caplog):
 
 def test_files_are_closed_after_an_error(tmp_path):
     log = Logging(tmp_path / "log.csv")
-    closed = []
+    closed, opened = [], []
 
     class Watch(Callback):
         def close(self, model, history):
@@ -279,11 +279,12 @@ def test_files_are_closed_after_an_error(tmp_path):
 
     def fail(model, history):
         if history.epochs == 2:
+            opened.append(log._file)
             raise RuntimeError("my own")
 
     with pytest.raises(RuntimeError, match="my own"):
         fit([Watch(), log, fail])
-    assert log._file is None and closed == [(True, False, "RuntimeError")]
+    assert opened[0].closed and closed == [(True, False, "RuntimeError")]
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
 
 
