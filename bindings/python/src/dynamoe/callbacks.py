@@ -269,11 +269,11 @@ class Logging(Callback):
     ) -> None:
         self.append = bool(append)
         self.level = integer(level, "level", 0)
-        self._logger: logging.Logger | None = None
+        self._logger: logging.Logger | logging.LoggerAdapter[Any] | None = None
         self._path: Path | None = None
         self._file: io.TextIOBase | None = None
         if isinstance(target, (logging.Logger, logging.LoggerAdapter)):
-            self._logger = target  # type: ignore[assignment]
+            self._logger = target
             return
         self._path = Path(_path(target, "target"))
         if self._path.suffix.lower() not in (".csv", ".jsonl"):

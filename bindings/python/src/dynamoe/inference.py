@@ -244,7 +244,7 @@ class Inference(Network):
             self.forward(flat[index : index + 1], out=logits)
             sums[index + 1] = self._entropy_sums()
         # Differences of sums may fall below 0 by their rounding.
-        return np.maximum(np.diff(sums, axis=0), 0.0).T.copy()
+        return np.ascontiguousarray(np.maximum(np.diff(sums, axis=0), 0.0).T)
 
     def _entropy_sums(self) -> list[float]:
         """Return the sum of the routing entropies of each layer's rows since the last reset."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..layer import MoELayer
     from ..model import Model
 
-    Source = Model | MoELayer | Sequence[RoutingStatistics]
+    Source: TypeAlias = Model | MoELayer | Sequence[RoutingStatistics]
 
 MOST_HISTOGRAMS = 6
 
