@@ -29,7 +29,7 @@ def test_history(model):
         {"loss", "accuracy", "rows", "mean_k"}
     ] * 3
     assert not history.interrupted
-    plain = json.loads(json.dumps(history.to_dict()))
+    plain = json.loads(json.dumps(history.as_dict()))
     assert plain["epochs"] == 3 and plain["experts"] == [6, 4, 3]
     assert len(plain["validation"][0]["mean_k"]) == 3
     assert "3 epochs" in repr(history) and "validation accuracy" in repr(history)
@@ -166,7 +166,7 @@ def test_ctrl_c_stops_after_the_running_batch(capsys):
     model.train_batch = interrupted
     history = model.fit(x, y, epochs=5, batch_size=100, shuffle=False, progress=False)
     assert history.interrupted and history.steps == 7 and history.epochs == 0
-    assert "interrupted" in repr(history)
+    assert "0 of 5 epochs" in repr(history) and "stopped by Ctrl-C" in repr(history)
     shown = capsys.readouterr().err
     assert "Ctrl-C" in shown and "step 7" in shown
     for start in range(0, 700, 100):
@@ -239,3 +239,30 @@ def test_inputs_of_every_kind():
     )
     assert state(expected) == state(other)
     assert dm.Model(config()).fit(x, y, epochs=1, progress=False).steps == -(-ROWS // 128)
+
+
+def test_a_history_says_everything_in_json():
+    x, y = rows()
+    held_out = x, np.full(len(x), -1)
+    history = classifier().fit(x, y, epochs=2, validation=held_out, progress=False)
+    with pytest.raises(ValueError):
+        json.dumps(history.as_dict(), allow_nan=False)
+    read = json.loads(history.to_json(indent=2))
+    assert read["validation"][0]["accuracy"] is None and "NaN" not in history.to_json()
+    assert read["loss"] == history.loss and read["requested_epochs"] == read["epochs"] == 2
+    assert read["stopped_by"] is None and not any(name.startswith("_") for name in read)
+    read = history.as_dict()
+    read["loss"].append(0.0)
+    assert len(history.loss) == 2
+
+
+def test_the_repr_of_a_history_names_the_best_epoch():
+    history = dm.History("classification", [2], requested_epochs=3)
+    assert repr(history) == "History(0 of 3 epochs, 0 steps)"
+    history.loss, history.total_loss, history.accuracy = [2.0, 1.0], [2.0, 1.0], [0.5, 0.75]
+    history.mean_k, history.steps, history.stopped_by = [[1.0], [1.0]], 20, "Ctrl-C"
+    history.validation = [{"loss": 3.0, "accuracy": 0.5}, {"loss": 4.0, "accuracy": 0.625}]
+    assert repr(history) == (
+        "History(2 of 3 epochs, 20 steps, loss 1, accuracy 0.75, "
+        "validation loss 4 (best 3 in epoch 1), validation accuracy 0.625, stopped by Ctrl-C)"
+    )

@@ -165,3 +165,19 @@ def test_importing_draws_in_nothing():
     script = "import dynamoe, sys; print('matplotlib' in sys.modules, 'tqdm' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "False False\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "loss", [[0.5], [2.0, 0.9], [3.0, 0.2, 0.05], list(10.0 ** -np.arange(40))]
+)
+def test_every_loss_has_numbers_at_its_axes(loss):
+    history = dm.History("regression", [2])
+    history.loss = history.total_loss = loss
+    figure = dm.plot.history(history)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    (low, high), (first, last) = sorted(axes.get_ylim()), axes.get_xlim()
+    values = [tick for tick in axes.yaxis.get_majorticklocs() if low <= tick <= high]
+    epochs = [tick for tick in axes.xaxis.get_majorticklocs() if first <= tick <= last]
+    assert 1 <= len(values) <= 12 and (len(loss) == 1 or len(values) >= 2)
+    assert epochs and all(epoch == round(epoch) for epoch in epochs)

@@ -117,10 +117,10 @@ def test_training_is_refused(pair, call, tmp_path, monkeypatch):
     _, half = pair
     x, _ = rows()
     before = half.forward(x)
-    statistics = half.routing_stats()[0].to_dict()
+    statistics = half.routing_stats()[0].as_dict()
     with pytest.raises(dm.DynaMoEError, match=ONLY):
         refused_calls()[call](half)
-    assert half.routing_stats()[0].to_dict() == statistics
+    assert half.routing_stats()[0].as_dict() == statistics
     assert np.array_equal(half.forward(x), before)
     assert not (tmp_path / "refused").exists()
 

@@ -57,7 +57,7 @@ def test_statistics_count_the_routing(model):
         assert stats.load_variation == pytest.approx(load.std() / load.mean())
         assert 0 <= stats.limited_share <= 1 and 0 < stats.entropy <= np.log(stats.experts) + 1e-6
         assert stats.participation is None and stats.gradient_variance is None
-        assert json.loads(json.dumps(stats.to_dict()))["rows"] == 200
+        assert json.loads(json.dumps(stats.as_dict()))["rows"] == 200
         assert "200 rows" in repr(stats)
 
 

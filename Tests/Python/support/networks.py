@@ -76,6 +76,6 @@ def state(network: dm.Model | dm.MoELayer) -> str:
         digest.update(path.read_bytes())
     for name, gradient in network.gradients.items():
         digest.update(name.encode() + gradient.tobytes())
-    statistics = [layer.to_dict() for layer in network.routing_stats()]
+    statistics = [layer.as_dict() for layer in network.routing_stats()]
     digest.update(json.dumps(statistics).encode())
     return digest.hexdigest()

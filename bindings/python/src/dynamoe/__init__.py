@@ -6,7 +6,7 @@
 >>> model.evaluate(x_test, targets_test)["accuracy"]
 """
 
-from . import data, plot
+from . import callbacks, data, plot
 from ._errors import DynaMoEError
 from ._library import build_info, get_threads, set_threads, version
 from .config import (
@@ -41,6 +41,7 @@ __all__ = [
     "RoutingStatistics",
     "ScheduleConfig",
     "build_info",
+    "callbacks",
     "data",
     "get_threads",
     "plot",

@@ -210,6 +210,51 @@ class Inference(Network):
             parts.append(self.last_routing)
         return [joined(list(layer)) for layer in zip(*parts, strict=True)]
 
+    def routing_entropy(self, x: Any) -> NDArray[np.float64]:
+        """Evaluate `x` and return how undecided the router was about each row.
+
+        The entropy of the router's distribution, ``-sum_e s_e log s_e`` in nats: 0 when all of it
+        is on one expert, log N when all N experts score the same. s is the softmax of the router's
+        logits over all experts of the layer, active or not (``top_any``: its scores divided by
+        their sum). Its mean over rows is `RoutingStatistics.entropy`, from which it is read row by
+        row: a call makes T evaluations of one row.
+
+        Parameters
+        ----------
+        x : array
+            As in `forward`; any number of rows.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64 [layers, T], in the order of `routing_trace`.
+
+        Raises
+        ------
+        ValueError
+            As `forward`.
+        """
+        rows = self._reader.rows(x)
+        self._reader.require_valid(rows)
+        flat = rows if self._reader.inputs else rows.reshape(-1)
+        logits = np.empty((1, self._reader.outputs), np.float32)
+        sums = np.empty((len(flat) + 1, self._layer_count))
+        sums[0] = self._entropy_sums()
+        for index in range(len(flat)):
+            self.forward(flat[index : index + 1], out=logits)
+            sums[index + 1] = self._entropy_sums()
+        # Differences of sums may fall below 0 by their rounding.
+        return np.ascontiguousarray(np.maximum(np.diff(sums, axis=0), 0.0).T)
+
+    def _entropy_sums(self) -> list[float]:
+        """Return the sum of the routing entropies of each layer's rows since the last reset."""
+        result = c.RoutingStatistics(struct_size=sizeof(c.RoutingStatistics))
+        sums = []
+        for layer in range(self._layer_count):
+            self._statistics(layer, result)
+            sums.append(float(result.entropy) * int(result.rows))
+        return sums
+
 
 def softmax(logits: FloatArray) -> FloatArray:
     """Return softmax over the last axis."""

@@ -188,7 +188,7 @@ class Model(Inference):
         batch_size: int = 128,
         *,
         validation: tuple[Any, Any] | None = None,
-        callbacks: training.Callback | Sequence[training.Callback] | None = None,
+        callbacks: training.Follower | Sequence[training.Follower] | None = None,
         shuffle: bool = True,
         seed: int = 0,
         sample_weight: Any = None,
@@ -211,7 +211,10 @@ class Model(Inference):
         validation : (x, targets), optional
             Evaluated after each epoch.
         callbacks : callable or list of callables, optional
-            ``callback(model, history)`` after each epoch; returning True ends the training.
+            ``callback(model, history)`` after each epoch and its validation; returning True ends
+            the training. `dynamoe.callbacks` has `EarlyStopping`, `Checkpoint`, `Logging`, and
+            `Callback`, the base of those that also prepare before the first step and are closed
+            at the end, however the training ends.
         shuffle : bool, default True
             Draw a new order for each epoch.
         seed : int, default 0
@@ -219,7 +222,8 @@ class Model(Inference):
         sample_weight : array, optional
             As in `train_batch`; the training accuracy of the history ignores it.
         progress : bool, default True
-            Show one progress bar with loss, accuracy and mean K (tqdm; a plain line without it).
+            Show one progress bar with loss, accuracy and mean K: tqdm, in notebooks with
+            ipywidgets a widget; a plain line without tqdm.
 
         Returns
         -------
@@ -229,7 +233,7 @@ class Model(Inference):
         Raises
         ------
         ValueError
-            For anything wrong with an argument.
+            For anything wrong with an argument or a callback's settings.
         DynaMoEError
             When the training leaves the finite numbers: the model is as after the last good step.
             Also for a model with precision ``"bfloat16"``.

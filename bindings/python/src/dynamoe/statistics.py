@@ -91,7 +91,7 @@ class RoutingStatistics:
     participation: float | None = None
     gradient_variance: dict[str, float] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return everything as numbers and lists that JSON can say."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,15 @@ from numpy.typing import NDArray
 
 from ._arrays import FloatArray, IntArray, require_finite
 from ._library import integer
-from .history import History
+from .callbacks import Callback
+from .history import History, metric_names
+from .inference import METRICS
 from .progress import Progress, make_progress
 
 if TYPE_CHECKING:
     from .model import Model
 
-    Callback = Callable[[Model, History], Any]
+    Follower = Callable[[Model, History], Any]
 
 
 class Settings:
@@ -33,7 +36,7 @@ class Settings:
         shuffle: bool,
         seed: int,
         progress: bool,
-        callbacks: Callback | Sequence[Callback] | None,
+        callbacks: Follower | Sequence[Follower] | None,
     ) -> None:
         self.epochs = integer(epochs, "epochs", 1)
         self.batch_size = integer(batch_size, "batch_size", 1)
@@ -43,14 +46,19 @@ class Settings:
         self.callbacks = _callback_list(callbacks)
 
 
-def _callback_list(callbacks: Any) -> list[Callback]:
+def _callback_list(callbacks: Any) -> list[Follower]:
     if callbacks is None:
         return []
-    if callable(callbacks):
-        return [callbacks]
-    if not isinstance(callbacks, (list, tuple)) or not all(map(callable, callbacks)):
-        raise ValueError(f"callbacks: got {callbacks!r}, allowed are callables")
-    return list(callbacks)
+    listed = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    for each in listed:
+        if isinstance(each, type) and issubclass(each, Callback):
+            raise ValueError(
+                f"callbacks: got the class {each.__name__}, allowed is an object of it, "
+                f"{each.__name__}(…)"
+            )
+        if not callable(each):
+            raise ValueError(f"callbacks: got {each!r}, allowed are callables")
+    return listed
 
 
 @dataclass
@@ -132,14 +140,24 @@ def fit(
     if len(rows) == 0:
         raise ValueError("x: got no rows, allowed is at least one")
     held_out = _checked_validation(model, validation)
-    history = History(model.task, model.experts)
-    batches = -(-len(rows) // settings.batch_size)
-    progress = make_progress(settings.epochs, batches, settings.progress)
-    try:
-        with _Interrupt() as interrupt:
+    names = metric_names(
+        model.task != "regression" and bool((rows.targets >= 0).any()),
+        METRICS[model.task] if held_out is not None else (),
+    )
+    history = History(model.task, model.experts, settings.epochs, names)
+    # Callbacks close while Ctrl-C is still held back, so that none is left halfway.
+    with _Interrupt() as interrupt, ExitStack() as stack:
+        _begin(model, history, settings, stack)
+        batches = -(-len(rows) // settings.batch_size)
+        progress = make_progress(settings.epochs, batches, settings.progress)
+        try:
             _run(model, rows, held_out, settings, history, progress, interrupt)
-    finally:
-        progress.close(_stop_message(history, settings) if history.interrupted else None)
+        except BaseException as error:
+            _fail(history, error)
+            raise
+        finally:
+            message = _stop_message(history, settings) if history.interrupted else None
+            progress.close(message, complete=not (history.interrupted or history.failed))
     return history
 
 
@@ -196,20 +214,46 @@ def _run(
             _train(model, rows.batch(order[start : start + settings.batch_size]), sums)
             history.steps += 1
             if interrupt.requested:
-                history.interrupted = True
-                break
+                _stop(history)
+                return
             progress.batch(_text(sums, model._mean_k(), history) if progress.due() else None)
-        if interrupt.requested:
-            return
         _record(model, history, sums, time.perf_counter() - started)
         if held_out is not None:
             history.validation.append(model.evaluate(held_out.x, held_out.targets))
         progress.end_epoch(_text(sums, history.mean_k[-1], history))
-        # Every callback sees the epoch, whatever the others say.
-        stop = [callback(model, history) is True for callback in settings.callbacks]
-        history.interrupted = interrupt.requested
-        if any(stop) or interrupt.requested:
+        with progress.aside():
+            # Every callback sees the epoch, whatever the others say.
+            stop = [each for each in settings.callbacks if each(model, history) is True]
+        if interrupt.requested:
+            _stop(history)
+        elif stop and number < settings.epochs:
+            history.stopped_by = _callback_name(stop[0])
+        if stop or interrupt.requested:
             return
+
+
+def _begin(model: Model, history: History, settings: Settings, stack: ExitStack) -> None:
+    """Let the callbacks prepare; `stack` closes those that did."""
+    try:
+        for callback in settings.callbacks:
+            if isinstance(callback, Callback):
+                callback.begin(model, history)
+                stack.callback(callback.close, model, history)
+    except BaseException as error:
+        _fail(history, error)
+        raise
+
+
+def _fail(history: History, error: BaseException) -> None:
+    history.failed, history.stopped_by = True, type(error).__name__
+
+
+def _stop(history: History) -> None:
+    history.interrupted, history.stopped_by = True, "Ctrl-C"
+
+
+def _callback_name(callback: Any) -> str:
+    return str(getattr(callback, "__name__", type(callback).__name__))
 
 
 def _record(model: Model, history: History, sums: _Sums, seconds: float) -> None:
