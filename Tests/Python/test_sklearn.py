@@ -1,0 +1,464 @@
+"""The scikit-learn estimators: data as newcomers bring it, and the tools of scikit-learn."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import dynamoe as dm
+import numpy as np
+import pytest
+
+sklearn = pytest.importorskip("sklearn", reason="needs scikit-learn: dynamoe[sklearn]")
+from sklearn import datasets  # noqa: E402
+from sklearn.base import clone  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
+from sklearn.model_selection import (  # noqa: E402
+    GridSearchCV,
+    cross_val_score,
+    train_test_split,
+)
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.preprocessing import MinMaxScaler, StandardScaler  # noqa: E402
+
+SMALL = {"width": 16, "max_iter": 15, "random_state": 0}
+
+
+def classifier(**changes):
+    """Return a small classifier."""
+    return dm.sklearn.DynaMoEClassifier(**{**SMALL, **changes})
+
+
+def regressor(**changes):
+    """Return a small regressor."""
+    return dm.sklearn.DynaMoERegressor(**{**SMALL, **changes})
+
+
+def blobs(rows=300, classes=3, seed=0):
+    """Return features [rows, 4] and classes that a small network separates."""
+    return datasets.make_blobs(rows, 4, centers=classes, random_state=seed, cluster_std=2.0)
+
+
+def wild(x, seed=0):
+    """Return the same features in units that make them 1e-3 to 1e5 wide, with an offset."""
+    generator = np.random.default_rng(seed)
+    return x * 10.0 ** np.linspace(-3, 5, x.shape[1]) + generator.uniform(-1e3, 1e3, x.shape[1])
+
+
+# ------------------------------------------------------------------------------- parameters
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_every_parameter_is_documented_with_its_default(make):
+    estimator = make()
+    text = type(estimator).__doc__
+    defaults = clone(type(estimator)()).get_params()
+    for name, default in defaults.items():
+        found = re.search(rf"^    {name} : .*$", text, re.MULTILINE)
+        assert found, name
+        shown = f'"{default}"' if isinstance(default, str) else f"{default}"
+        assert found.group().endswith(f"default {shown}".replace("0.0001", "1e-4")), found.group()
+    assert "<" not in re.sub(r"<https?:[^>]*>", "", text)
+
+
+def test_the_configuration_is_that_of_the_parameters():
+    x, y = blobs()
+    model = classifier().fit(x, y).model_
+    plain = model.config
+    assert model.experts == [8, 2] and plain["router"]["target_active"] == 2
+    assert (plain["inputs"], plain["outputs"], plain["width"]) == (4, 3, 16)
+    steps = 15 * 17  # epochs of 300 rows in batches of 18
+    assert (plain["optimizer"]["warmup"], plain["optimizer"]["total"]) == (steps // 20, steps)
+    changes = {
+        "experts": 6,
+        "schedule": "ascending",
+        "layers": 3,
+        "router": {"kind": "threshold", "target_active": 4, "noise": 0.1},
+        "target_active": 1.5,
+        "hidden": 24,
+        "shared_experts": 1,
+        "activation": "swiglu",
+        "norm": "rms",
+        "bias": False,
+        "residual": False,
+        "losses": {"balance": 0.01},
+        "optimizer": {"kind": "sgd", "lr": 9, "momentum": 0.9, "total": None},
+        "lr": 0.02,
+        "weight_decay": 0.001,
+    }
+    model = classifier(**changes, max_iter=1).fit(x, y).model_
+    config = model.config
+    assert model.experts == [1, 4, 6] and config["hidden"] == 24
+    assert config["router"]["target_active"] == 1.5 and config["router"]["noise"] == 0.1
+    assert config["losses"]["balance"] == 0.01 and config["optimizer"]["total"] is None
+    assert config["optimizer"]["lr"] == 0.02 and config["optimizer"]["momentum"] == 0.9
+    for name in ("shared_experts", "activation", "norm", "bias", "residual"):
+        assert config[name] == changes[name]
+    nested = classifier(
+        experts={"schedule": "wave", "layers": 3, "maximum": 4},
+        router=[{"kind": "top_k", "k": 1}, {"kind": "dense"}, {"kind": "relu"}],
+        max_iter=1,
+    )
+    assert nested.fit(x, y).model_.experts == dm.schedule("wave", 3, 1, 4).tolist()
+    kinds = [router["kind"] for router in nested.model_.config["router"]]
+    assert kinds == ["top_k", "dense", "relu"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "culprit"),
+    [
+        ({"width": 0}, "width"),
+        ({"experts": [4], "layers": 2}, "layers"),
+        ({"experts": [4], "schedule": "wave"}, "schedule"),
+        ({"experts": "many"}, "experts"),
+        ({"schedule": "upwards"}, "schedule"),
+        ({"router": "treshold"}, "router.kind"),
+        ({"router": 3}, "router"),
+        ({"router": "top_k"}, "router.k"),
+        ({"router": "dense", "target_active": 2}, "target_active"),
+        ({"optimizer": "adamw"}, "optimizer"),
+        ({"optimizer": {"rate": 1}}, "rate"),
+        ({"lr": -1}, "lr"),
+        ({"max_iter": 0}, "max_iter"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": "small"}, "batch_size"),
+        ({"tol": -1}, "tol"),
+        ({"n_iter_no_change": 0}, "n_iter_no_change"),
+        ({"early_stopping": True, "validation_fraction": 1.0}, "validation_fraction"),
+        ({"callbacks": 3}, "callbacks"),
+    ],
+)
+def test_bad_parameters_are_named_by_fit_and_change_nothing(changes, culprit):
+    x, y = blobs()
+    estimator = classifier(max_iter=2).fit(x, y)
+    before = estimator.predict_proba(x)
+    estimator.set_params(**changes)
+    with pytest.raises(ValueError, match=culprit):
+        estimator.fit(x, y)
+    assert np.array_equal(estimator.predict_proba(x), before)
+
+
+# ------------------------------------------------------------------------------- data
+
+
+def test_units_of_the_features_do_not_matter():
+    x, y = datasets.load_wine(return_X_y=True)
+    parts = train_test_split(x, wild(x), y, random_state=0, stratify=y)
+    plain, plain_test, raw, raw_test, train, test = parts
+    assert classifier().fit(raw, train).score(raw_test, test) >= 0.93
+    np.testing.assert_allclose(
+        classifier().fit(raw, train).predict_proba(raw_test),
+        classifier().fit(plain, train).predict_proba(plain_test),
+        atol=0.02,
+    )
+    assert classifier(standardize=False).fit(raw, train).score(raw_test, test) < 0.9
+
+
+def test_units_of_the_targets_do_not_matter():
+    x, y = datasets.make_friedman1(400, random_state=0)
+    scores = [
+        regressor(max_iter=40).fit(wild(x[:300]), unit(y[:300])).score(wild(x[300:]), unit(y[300:]))
+        for unit in (lambda y: y, lambda y: 1e7 + 1e-2 * y, lambda y: 1e9 * y)
+    ]
+    assert min(scores) > 0.8 and max(scores) - min(scores) < 0.02
+
+
+def test_features_that_never_vary_are_ignored():
+    x, y = blobs()
+    constant = np.column_stack([x, np.full(len(x), 0.1)])
+    estimator = classifier().fit(constant, y)
+    before = estimator.predict_proba(constant)
+    constant[:, -1] = 1e6
+    assert np.array_equal(estimator.predict_proba(constant), before)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        np.array(["setosa", "virginica", "versicolor"]),
+        np.array(["b", "a", "c"], object),
+        np.array([-5, 1000, 3]),
+        np.array([2.0, -1.0, 7.0]),
+    ],
+)
+def test_labels_of_any_type(names):
+    x, y = blobs()
+    estimator = classifier().fit(x, names[y])
+    assert np.array_equal(estimator.classes_, np.sort(names))
+    assert estimator.predict(x).dtype == names.dtype
+    assert estimator.score(x, names[y]) > 0.9
+    assert np.array_equal(
+        estimator.classes_[estimator.predict_proba(x).argmax(axis=1)], estimator.predict(x)
+    )
+
+
+def test_two_classes_one_class_and_too_many():
+    x, y = blobs(classes=2)
+    assert classifier().fit(x, y == 1).score(x, y == 1) > 0.9
+    single = classifier().fit(x, ["only"] * len(x))
+    assert set(single.predict(x)) == {"only"} and np.all(single.predict_proba(x) == 1)
+    many = np.arange(len(x))
+    assert classifier(early_stopping=True).fit(x, many).predict(x).shape == (len(x),)
+
+
+def test_data_frames():
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    x, y = blobs()
+    frame = pandas.DataFrame(x, columns=list("abcd"))
+    estimator = classifier().fit(frame, pandas.Series(y))
+    assert list(estimator.feature_names_in_) == list("abcd") and estimator.n_features_in_ == 4
+    with pytest.raises(ValueError, match="feature names"):
+        estimator.predict(frame[list("dcba")])
+
+
+def test_several_outputs():
+    x, y = datasets.make_regression(400, 6, n_targets=3, noise=1, random_state=0)
+    y = y * [1e-4, 1, 1e6]
+    estimator = regressor(max_iter=40).fit(x[:300], y[:300])
+    assert estimator.predict(x).shape == (400, 3) and estimator.n_outputs_ == 3
+    assert estimator.score(x[300:], y[300:]) > 0.9
+    assert regressor().fit(x, y[:, :1]).predict(x).shape == (400, 1)
+    assert regressor().fit(x, y[:, 0]).predict(x).shape == (400,)
+    assert np.all(regressor().fit(x, np.full(400, 0.1)).predict(x) == 0.1)
+
+
+def test_probabilities():
+    x, y = blobs(classes=5)
+    estimator = classifier().fit(x, y)
+    probabilities = estimator.predict_proba(x * 100)
+    assert probabilities.dtype == np.float64
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-14)
+    logarithms = estimator.predict_log_proba(x * 100)
+    assert np.isfinite(logarithms).all()
+    np.testing.assert_allclose(np.exp(logarithms), probabilities, rtol=1e-12)
+    standardized = estimator.scaler_.transform(x)
+    np.testing.assert_allclose(
+        estimator.predict_proba(x), estimator.model_.predict_proba(standardized), atol=1e-6
+    )
+    large = np.concatenate([x] * 20)
+    assert np.array_equal(estimator.predict(large), np.concatenate([estimator.predict(x)] * 20))
+    with pytest.raises(NotFittedError):
+        classifier().predict(x)
+
+
+# ------------------------------------------------------------------------------- weights
+
+
+def dense(make, rows, **changes):
+    """Return an estimator that makes full batches and chooses no experts."""
+    return make(router="dense", batch_size=rows, shuffle=False, lr=0.01, **changes)
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_rows_of_weight_zero_are_as_removed(make):
+    x, y = blobs()
+    weights = np.random.default_rng(0).integers(0, 2, len(x))
+    weighted = make().fit(x, y, sample_weight=weights)
+    removed = make().fit(x[weights > 0], y[weights > 0])
+    np.testing.assert_allclose(weighted.predict(x), removed.predict(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_a_weight_is_a_repetition_where_nothing_is_chosen(make):
+    x, y = blobs(100)
+    weights = np.random.default_rng(0).integers(0, 4, len(x))
+    method = "predict_proba" if make is classifier else "predict"
+    weighted = dense(make, 1000).fit(x, y, sample_weight=weights)
+    repeated = dense(make, 1000).fit(x.repeat(weights, axis=0), y.repeat(weights))
+    plain = dense(make, 1000).fit(x, y)
+    expected = getattr(repeated, method)(x)
+    np.testing.assert_allclose(getattr(weighted, method)(x), expected, rtol=1e-3, atol=1e-3)
+    assert np.abs(getattr(plain, method)(x) - expected).max() > 0.01
+
+
+def test_the_unit_of_the_weights_does_not_matter():
+    x, y = blobs()
+    weights = np.random.default_rng(0).uniform(0.1, 1, len(x))
+    one, other = (classifier().fit(x, y, sample_weight=weights * unit) for unit in (1, 2.0**-300))
+    assert np.array_equal(one.predict_proba(x), other.predict_proba(x))
+
+
+def test_class_weight():
+    x, y = datasets.make_blobs([950, 50], centers=[[0, 0], [1, 1]], random_state=0)
+    recalls = [
+        classifier(class_weight=weight, max_iter=5).fit(x, y).predict(x)[y == 1].mean()
+        for weight in (None, {0: 1, 1: 19}, "balanced")
+    ]
+    assert recalls[0] < 0.3 and min(recalls[1:]) > 0.6
+    with pytest.raises(ValueError, match="class_weight"):
+        classifier(class_weight="heavy").fit(x, y)
+
+
+@pytest.mark.parametrize(
+    "weights", [-np.ones(300), np.zeros(300), np.ones(299), np.ones((300, 2)), [np.nan] * 300]
+)
+def test_bad_weights_are_refused(weights):
+    x, y = blobs()
+    with pytest.raises(ValueError, match="sample_weight"):
+        classifier().fit(x, y, sample_weight=weights)
+
+
+# ------------------------------------------------------------------------------- training
+
+
+def test_early_stopping_keeps_the_best_parameters():
+    x, y = datasets.make_classification(300, 20, n_informative=4, flip_y=0.3, random_state=0)
+    kept = {}
+
+    def keep(model, history):
+        kept[history.epochs] = {name: values.copy() for name, values in model.parameters.items()}
+
+    for weights in (None, np.random.default_rng(0).uniform(0.5, 2, 300)):
+        estimator = classifier(early_stopping=True, max_iter=80, lr=0.01, callbacks=keep)
+        estimator.fit(x, y, sample_weight=weights)
+        losses = [result["loss"] for result in estimator.history_.validation]
+        assert estimator.n_iter_ < 80 and estimator.n_iter_ == len(estimator.loss_curve_)
+        assert estimator.n_iter_ == estimator.best_iter_ + 10
+        if weights is None:
+            assert estimator.best_loss_ == min(losses) == losses[estimator.best_iter_ - 1]
+        else:
+            assert estimator.best_loss_ != min(losses)
+        best, last = kept[estimator.best_iter_], kept[estimator.n_iter_]
+        for name, values in estimator.model_.parameters.items():
+            assert np.array_equal(values, best[name]), name
+            assert not np.array_equal(values, last[name]), name
+
+
+def test_training_ends_when_its_loss_no_longer_falls():
+    x, y = blobs()
+    estimator = classifier(max_iter=200, tol=0.01, n_iter_no_change=3).fit(x, y)
+    assert estimator.n_iter_ < 200 and estimator.best_loss_ == min(estimator.loss_curve_)
+    assert classifier(max_iter=30, tol=0, n_iter_no_change=30).fit(x, y).n_iter_ == 30
+
+
+def test_random_state():
+    x, y = blobs()
+    same = [classifier().fit(x, y).predict_proba(x) for _ in range(2)]
+    assert np.array_equal(*same)
+    assert not np.array_equal(classifier(random_state=1).fit(x, y).predict_proba(x), same[0])
+    state = classifier(random_state=np.random.RandomState(0)).fit(x, y)
+    assert np.array_equal(state.predict_proba(x), same[0])
+
+
+def test_ctrl_c_keeps_what_was_learned():
+    x, y = blobs()
+
+    def interrupt(model, history):
+        if history.epochs == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.warns(UserWarning, match="interrupted after 3 of 15"):
+        estimator = classifier(callbacks=[interrupt]).fit(x, y)
+    assert estimator.n_iter_ == 3 and estimator.predict(x).shape == (300,)
+
+
+def test_partial_fit_of_a_classifier():
+    x, y = blobs(600)
+    names = np.array(["a", "b", "c"])
+    order = np.argsort(y)  # One class after the other: the first rows say little of the scale.
+    estimator = classifier(lr=0.01)
+    for _ in range(10):
+        for part in np.array_split(order, 6):
+            estimator.partial_fit(x[part], names[y[part]], classes=names)
+    assert estimator.n_iter_ == len(estimator.loss_curve_) == 60
+    assert np.array_equal(estimator.classes_, names)
+    np.testing.assert_allclose(estimator.scaler_.mean_, StandardScaler().fit(x).mean_)
+    mixed = classifier(lr=0.01)
+    for part in np.array_split(np.arange(600), 30):
+        mixed.partial_fit(x[part], y[part], classes=[0, 1, 2])
+    assert mixed.score(x, y) > 0.9
+
+
+def test_partial_fit_of_a_regressor():
+    x, y = datasets.make_regression(600, 4, random_state=0)
+    estimator = regressor(lr=0.01)
+    for _ in range(4):
+        for part in np.array_split(np.arange(600), 6):
+            estimator.partial_fit(wild(x[part]), 1e5 * y[part])
+    assert estimator.score(wild(x), 1e5 * y) > 0.9
+    with pytest.raises(ValueError, match="outputs"):
+        estimator.partial_fit(x, np.stack([y, y], axis=1))
+
+
+def test_partial_fit_goes_on_after_fit():
+    x, y = blobs()
+    estimator = classifier().fit(x, y)
+    before = estimator.predict_proba(x)
+    estimator.partial_fit(x, y)
+    assert estimator.n_iter_ == 16 and estimator.model_.config["optimizer"]["total"] is None
+    difference = np.abs(estimator.predict_proba(x) - before).max()
+    assert 0 < difference < 0.5
+    estimator.partial_fit(x, y)
+    assert estimator.n_iter_ == 17
+
+
+def test_refused_partial_fit_changes_nothing():
+    x, y = blobs()
+    fresh = classifier()
+    with pytest.raises(ValueError, match="classes"):
+        fresh.partial_fit(x, y)
+    with pytest.raises(NotFittedError):
+        fresh.predict(x)
+    estimator = classifier().partial_fit(x, y, classes=[0, 1, 2])
+    before = estimator.predict_proba(x)
+    with pytest.raises(ValueError, match="label 7"):
+        estimator.partial_fit(x + 1, np.where(y == 0, 7, y))
+    with pytest.raises(ValueError, match="classes"):
+        estimator.partial_fit(x + 1, y, classes=[0, 1])
+    with pytest.raises(ValueError, match="batch_size"):
+        estimator.set_params(batch_size=0).partial_fit(x + 1, y)
+    with pytest.raises(ValueError, match="early_stopping"):
+        estimator.set_params(early_stopping=True).partial_fit(x + 1, y)
+    with pytest.raises(ValueError, match="class_weight"):
+        estimator.set_params(class_weight="balanced").partial_fit(x + 1, y)
+    assert np.array_equal(estimator.predict_proba(x), before)
+
+
+# ------------------------------------------------------------------------------- tools
+
+
+def test_grid_search_in_a_pipeline():
+    x, y = blobs()
+    pipeline = make_pipeline(MinMaxScaler(), classifier(max_iter=5))
+    name = "dynamoeclassifier"
+    grid = {f"{name}__target_active": [1, 3.5], f"{name}__schedule": ["uniform", "ascending"]}
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(x, y)
+    assert len(search.cv_results_["params"]) == 4 and search.best_score_ > 0.8
+    for target in (1, 3.5):
+        for schedule, experts in (("uniform", [8, 8]), ("ascending", [2, 8])):
+            estimator = classifier(target_active=target, schedule=schedule).fit(x, y)
+            assert estimator.model_.experts == experts
+            layers = estimator.routing_stats(x)
+            assert [layer.rows for layer in layers] == [300, 300]
+            means = [layer.mean_k for layer in layers]
+            assert means == pytest.approx([min(target, n) for n in experts], rel=0.25)
+
+
+def test_worker_processes_give_the_same_scores():
+    x, y = blobs()
+    here = cross_val_score(classifier(max_iter=5), x, y, cv=2)
+    workers = cross_val_score(classifier(max_iter=5), x, y, cv=2, n_jobs=2)
+    assert np.array_equal(here, workers)
+
+
+def test_threads_may_share_an_estimator():
+    x, y = blobs(2000)
+    estimator = classifier(max_iter=2).fit(x, y)
+    expected = estimator.predict_proba(x)
+    with ThreadPoolExecutor(4) as pool:
+        for result in pool.map(estimator.predict_proba, [x] * 16):
+            assert np.array_equal(result, expected)
+
+
+def test_routing_and_calibration():
+    x, y = blobs()
+    estimator = classifier(experts=[6, 4]).fit(x, y)
+    trace = estimator.routing_trace(x)
+    layers = estimator.routing_stats(x)
+    assert [routing.active.shape for routing in trace] == [(300, 6), (300, 4)]
+    for routing, layer in zip(trace, layers, strict=True):
+        assert np.array_equal(routing.active.sum(axis=0), layer.expert_rows)
+    assert estimator.calibrate(x, target_active=1) is estimator
+    assert [layer.mean_k for layer in estimator.routing_stats(x)] == pytest.approx([1, 1], rel=0.05)
