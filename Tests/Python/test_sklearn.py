@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 sklearn = pytest.importorskip("sklearn", reason="needs scikit-learn: dynamoe[sklearn]")
+import joblib  # noqa: E402
 from sklearn import datasets  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.exceptions import NotFittedError  # noqa: E402
@@ -441,6 +442,21 @@ def test_worker_processes_give_the_same_scores():
     here = cross_val_score(classifier(max_iter=5), x, y, cv=2)
     workers = cross_val_score(classifier(max_iter=5), x, y, cv=2, n_jobs=2)
     assert np.array_equal(here, workers)
+
+
+def threads_of_a_process_with(estimator):
+    """Return the library's threads where `estimator` was unpickled."""
+    return dm.get_threads()
+
+
+def test_worker_processes_share_the_processors(monkeypatch):
+    monkeypatch.delenv("DYNAMOE_THREADS", raising=False)
+    job = joblib.delayed(threads_of_a_process_with)(classifier())
+    for share in (1, 2):
+        with joblib.parallel_config("loky", inner_max_num_threads=share):
+            counts = joblib.Parallel(n_jobs=2)([job, job])
+        assert counts == [min(share, dm.get_threads())] * 2
+    assert threads_of_a_process_with(classifier()) == dm.get_threads()
 
 
 def test_threads_may_share_an_estimator():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import tempfile
 import threading
 import warnings
@@ -21,7 +23,7 @@ from ._arrays import FloatArray
 from ._estimator_config import model_config
 from ._estimator_rows import Array, Rows, batch_rows, held_out_rows, standardized
 from ._estimator_stopping import Stopping, logits
-from ._library import integer, number
+from ._library import get_threads, integer, number, set_threads
 from .model import Model
 from .statistics import Routing, RoutingStatistics
 
@@ -44,8 +46,8 @@ _PARAMETERS = """\
         None leaves `router` as it is, with 2 for the kinds that need it.
     width : int, default 64
         Width of the rows between the layers.
-    hidden : int, list of int or dict, default None
-        Hidden units of an expert; None is four times `width`.
+    hidden : int, list of int or dict, default 64
+        Hidden units of an expert, of all layers or one by one.
     shared_experts : int, default 0
         Experts in every layer that every row uses.
     activation : str, default "gelu"
@@ -61,11 +63,11 @@ _PARAMETERS = """\
     optimizer : dict, default None
         Settings of the optimizer. Unless it has ``total``, `fit` sets it to the planned steps, and
         ``warmup`` to a twentieth of them.
-    lr : float, default 0.003
-        Largest learning rate; None is what `optimizer` says.
+    lr : float, default None
+        Largest learning rate; None is what `optimizer` says, with AdamW 0.004 if it says nothing.
     weight_decay : float, default None
-        None is what `optimizer` says.
-    max_iter : int, default 60
+        None is what `optimizer` says, with AdamW 2 if it says nothing.
+    max_iter : int, default 50
         Most epochs of `fit`.
     batch_size : int or "auto", default "auto"
         Rows of a batch; automatic are 8 to 128, about a sixteenth of all.
@@ -111,6 +113,21 @@ _ATTRIBUTES = """\
         Their names, if the data had such."""
 
 
+def _share_processors() -> None:
+    """Keep the threads of a joblib worker within its share of the processors.
+
+    joblib tells its workers by ``OMP_NUM_THREADS``; ``DYNAMOE_THREADS`` goes first.
+    """
+    share = os.environ.get("OMP_NUM_THREADS", "")
+    in_worker = multiprocessing.parent_process() is not None
+    if in_worker and share.isdecimal() and "DYNAMOE_THREADS" not in os.environ:
+        set_threads(max(1, min(int(share), get_threads())))
+
+
+# Where an estimator is unpickled, this module has just been imported.
+_share_processors()
+
+
 def documented(kind: Class) -> Class:
     """Put the parameters and attributes that all estimators share into a class's docstring."""
     text = (kind.__doc__ or "").replace("    <parameters>", _PARAMETERS)
@@ -130,7 +147,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     router: str | Mapping[str, Any] | Sequence[Mapping[str, Any]] = "threshold"
     target_active: float | Sequence[float] | Mapping[str, Any] | None = None
     width: int = 64
-    hidden: int | Sequence[int] | Mapping[str, Any] | None = None
+    hidden: int | Sequence[int] | Mapping[str, Any] = 64
     shared_experts: int = 0
     activation: str = "gelu"
     bias: bool = True
@@ -138,9 +155,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     norm: str = "layer"
     losses: Mapping[str, float] | None = None
     optimizer: Mapping[str, Any] | None = None
-    lr: float | None = 0.003
+    lr: float | None = None
     weight_decay: float | None = None
-    max_iter: int = 60
+    max_iter: int = 50
     batch_size: int | str = "auto"
     shuffle: bool = True
     early_stopping: bool = False

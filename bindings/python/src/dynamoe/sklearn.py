@@ -135,7 +135,9 @@ class DynaMoEClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         check_classification_targets(labels)
         foreign = np.setdiff1d(labels, known)
         if foreign.size:
-            raise ValueError(f"y: got the label {foreign.tolist()[0]!r}, allowed are {known.tolist()}")
+            raise ValueError(
+                f"y: got the label {foreign.tolist()[0]!r}, allowed are {known.tolist()}"
+            )
         weights = self._with_class_weight(labels, checked_weights(sample_weight, len(x)))
         scaler = self._scaler(None if first else self.scaler_, x, weights)
         targets = np.searchsorted(known, labels)
