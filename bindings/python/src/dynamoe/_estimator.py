@@ -66,7 +66,8 @@ _PARAMETERS = """\
     lr : float, default None
         Largest learning rate; None is what `optimizer` says, with AdamW 0.004 if it says nothing.
     weight_decay : float, default None
-        None is what `optimizer` says, with AdamW 2 if it says nothing.
+        None is what `optimizer` says, with AdamW and `fit` 64 / batches of an epoch, at most 2,
+        if it says nothing.
     max_iter : int, default 50
         Most epochs of `fit`.
     batch_size : int or "auto", default "auto"
@@ -179,8 +180,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         stopping = Stopping(self.n_iter_no_change, self.tol, held_out)
         epochs = integer(self.max_iter, "max_iter", 1)
         batch = batch_rows(self.batch_size, len(rows))
-        steps = epochs * -(-len(rows) // integer(batch, "batch_size", 1))
-        model = Model(self._config(rows.x.shape[1], outputs, steps), seed=first)
+        batches = -(-len(rows) // integer(batch, "batch_size", 1))
+        model = Model(self._config(rows.x.shape[1], outputs, batches), seed=first)
         history = model.fit(
             rows.x,
             rows.targets,
@@ -259,8 +260,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 new[name] = values
         return model, self._random
 
-    def _config(self, inputs: int, outputs: int, steps: int | None) -> dict[str, Any]:
-        return model_config(self.get_params(deep=False), self._task, inputs, outputs, steps)
+    def _config(self, inputs: int, outputs: int, batches: int | None) -> dict[str, Any]:
+        return model_config(self.get_params(deep=False), self._task, inputs, outputs, batches)
 
     def _callbacks(self) -> list[Any]:
         callbacks = [] if self.callbacks is None else self.callbacks

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 _WARMUP_SHARE = 0.05
-# For tables of hundreds to tens of thousands of rows, which a model learns by heart without decay;
-# docs/scikit-learn.md has the measurements.
-_ADAMW = {"lr": 0.004, "weight_decay": 2}
+# Small tables are learned by heart without decay; docs/scikit-learn.md has the measurements. The
+# decay falls with the batches of an epoch, so that weights forget over the same number of epochs:
+# Wang and Aitchison, arXiv 2405.13698.
+_RATE = 0.004
+_LARGEST_DECAY = 2.0
+_DECAY_TIMES_BATCHES = 64.0
 
 
 def model_config(
-    parameters: Mapping[str, Any], task: str, inputs: int, outputs: int, steps: int | None
+    parameters: Mapping[str, Any], task: str, inputs: int, outputs: int, batches: int | None
 ) -> dict[str, Any]:
     """Return the configuration of a model.
 
@@ -24,8 +27,8 @@ def model_config(
         Of the model.
     inputs, outputs : int
         Of the data.
-    steps : int or None
-        Optimizer steps that are planned; None when nobody knows.
+    batches : int or None
+        Of an epoch; None when nobody knows what will come.
     """
     config: dict[str, Any] = {
         "task": task,
@@ -33,7 +36,7 @@ def model_config(
         "outputs": outputs,
         "experts": _experts(parameters),
         "router": _router(parameters["router"], parameters["target_active"]),
-        "optimizer": _optimizer(parameters, steps),
+        "optimizer": _optimizer(parameters, batches),
     }
     if parameters["losses"] is not None:
         config["losses"] = parameters["losses"]
@@ -76,7 +79,7 @@ def _router(router: Any, target_active: Any) -> Any:
     return made
 
 
-def _optimizer(parameters: Mapping[str, Any], steps: int | None) -> Any:
+def _optimizer(parameters: Mapping[str, Any], batches: int | None) -> Any:
     given = {} if parameters["optimizer"] is None else parameters["optimizer"]
     if not isinstance(given, Mapping):
         raise ValueError(f"optimizer: got {given!r}, allowed is a dict")
@@ -84,9 +87,16 @@ def _optimizer(parameters: Mapping[str, Any], steps: int | None) -> Any:
     for name in ("lr", "weight_decay"):
         if parameters[name] is not None:
             optimizer[name] = parameters[name]
-    if optimizer.get("kind", "adamw") == "adamw":
-        optimizer = {**_ADAMW, **optimizer}
-    if steps is not None and "total" not in optimizer:
-        optimizer.setdefault("warmup", int(_WARMUP_SHARE * steps))
-        optimizer["total"] = max(steps, int(optimizer["warmup"]) + 1)
+    adamw = optimizer.get("kind", "adamw") == "adamw"
+    if adamw:
+        optimizer.setdefault("lr", _RATE)
+    if batches is None:
+        return optimizer
+    if adamw:
+        decay = min(_LARGEST_DECAY, _DECAY_TIMES_BATCHES / batches)
+        optimizer.setdefault("weight_decay", decay)
+    if "total" not in optimizer:
+        steps = batches * int(parameters["max_iter"])
+        warmup = optimizer.setdefault("warmup", int(_WARMUP_SHARE * steps))
+        optimizer["total"] = max(steps, warmup + 1) if isinstance(warmup, int) else steps
     return optimizer
