@@ -206,7 +206,8 @@ def test_two_classes_one_class_and_too_many():
     single = classifier().fit(x, ["only"] * len(x))
     assert set(single.predict(x)) == {"only"} and np.all(single.predict_proba(x) == 1)
     many = np.arange(len(x)) // 2
-    assert classifier(early_stopping=True).fit(x, many).predict(x).shape == (len(x),)
+    stopped = classifier(early_stopping=True).fit(x, many)
+    assert stopped.history_.validation[0]["rows"] == 30 and len(stopped.classes_) == 150
 
 
 def test_data_frames():
@@ -398,6 +399,23 @@ def test_partial_fit_goes_on_after_fit():
     assert 0 < difference < 0.5
     estimator.partial_fit(x, y)
     assert estimator.n_iter_ == 17
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_partial_fit_with_weights(make):
+    x, y = blobs()
+    classes = {"classes": [0, 1, 2]} if make is classifier else {}
+    weights = np.where(y == 0, 50.0, 1.0)
+    plain, weighted = make(lr=0.01), make(lr=0.01)
+    for _ in range(3):
+        plain.partial_fit(x, y, **classes)
+        weighted.partial_fit(x, y, sample_weight=weights, **classes)
+    expected = StandardScaler().fit(x, sample_weight=weights).mean_
+    np.testing.assert_allclose(weighted.scaler_.mean_, expected)
+    # With the scale of the plain one only the loss tells them apart.
+    weighted = make(lr=0.01, standardize=False).partial_fit(x, y, sample_weight=weights, **classes)
+    plain = make(lr=0.01, standardize=False).partial_fit(x, y, **classes)
+    assert not np.array_equal(weighted.predict(x), plain.predict(x))
 
 
 def test_refused_partial_fit_changes_nothing():
