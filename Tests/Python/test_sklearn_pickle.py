@@ -13,7 +13,7 @@ sklearn = pytest.importorskip("sklearn", reason="needs scikit-learn: dynamoe[skl
 import joblib  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 
-from test_sklearn import blobs, classifier, regressor  # noqa: E402
+from support.estimators import blobs, classifier, regressor  # noqa: E402
 
 COPIES = {
     "pickle": lambda estimator: pickle.loads(pickle.dumps(estimator)),
