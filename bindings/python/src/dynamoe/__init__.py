@@ -6,6 +6,8 @@
 >>> model.evaluate(x_test, targets_test)["accuracy"]
 """
 
+from typing import TYPE_CHECKING, Any
+
 from . import callbacks, data, plot
 from ._errors import DynaMoEError
 from ._library import build_info, get_threads, set_threads, version
@@ -23,6 +25,9 @@ from .model import Model
 from .presets import Preset, preset, presets
 from .schedule import schedule
 from .statistics import Routing, RoutingStatistics
+
+if TYPE_CHECKING:
+    from . import sklearn as sklearn
 
 __version__ = version()
 
@@ -51,3 +56,16 @@ __all__ = [
     "set_threads",
     "version",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # scikit-learn is optional and takes longer to import than everything else together.
+    if name == "sklearn":
+        from importlib import import_module
+
+        return import_module(".sklearn", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "sklearn"})
