@@ -128,7 +128,8 @@ public final class MoELayer: RoutedNetwork {
       try withMemory(for: "an evaluation of \(count) rows") { () throws(AllocationError) in
         try layer.forward(
           x + first * width, rows: count, training: nil, base: nil, into: y + first * width,
-          evaluation.layer, moments: layer.statistics.pendingInputMoments, active: record.active + first * record.experts, weights: weights)
+          evaluation.layer, moments: layer.statistics.pendingInputMoments,
+          active: record.active + first * record.experts, weights: weights)
       }
       try layer.checkFinite(evaluation.layer)
       layer.statistics.countEvaluation(evaluation.layer, weights: weights)

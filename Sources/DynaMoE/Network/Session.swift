@@ -166,7 +166,8 @@ public final class Session: @unchecked Sendable {
     _ body: () throws(DynaMoEError) -> Result
   ) throws(DynaMoEError) -> Result {
     guard dynamoe_exchange32(inUse, 0, 1) else {
-      throw .busy("session is in use by another thread, allowed: one thread at a time in one session")
+      throw .busy(
+        "session is in use by another thread, allowed: one thread at a time in one session")
     }
     defer { dynamoe_store32(inUse, 0) }
     return try body()

@@ -17,7 +17,8 @@ final class LayerStatistics {
       counters = try RoutingCounters(experts: experts)
       pendingCounters = try RoutingCounters(experts: experts)
     } catch {
-      throw .memory("no memory for the statistics of \(experts) experts in layer \(layer): \(error)")
+      throw .memory(
+        "no memory for the statistics of \(experts) experts in layer \(layer): \(error)")
     }
   }
 

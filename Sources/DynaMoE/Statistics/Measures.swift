@@ -20,7 +20,9 @@ extension RoutedNetwork {
   /// What is measured besides the statistics that are always on.
   public var measures: Measures {
     var measures: Measures = []
-    if layers.contains(where: { $0.statistics.inputMoments != nil }) { measures.insert(.participation) }
+    if layers.contains(where: { $0.statistics.inputMoments != nil }) {
+      measures.insert(.participation)
+    }
     if gradientMoments != nil { measures.insert(.gradientVariance) }
     return measures
   }
