@@ -22,6 +22,7 @@ from .layer import MoELayer
 from .model import Model
 from .presets import Preset, preset, presets
 from .schedule import schedule
+from .session import Session
 from .statistics import Routing, RoutingStatistics
 
 __version__ = version()
@@ -40,6 +41,7 @@ __all__ = [
     "Routing",
     "RoutingStatistics",
     "ScheduleConfig",
+    "Session",
     "build_info",
     "data",
     "get_threads",
