@@ -41,7 +41,7 @@ run() {
   [ $code -eq 0 ] || fail "$name: exit code $code"
 }
 
-for name in training handles arguments configuration presets files precision threads sessions pool kernels blas allocations layer random; do
+for name in training handles arguments configuration presets files precision threads sessions serving pool kernels blas allocations layer random; do
   # -fno-builtin: the compiler must not leave out the calls that the counter counts.
   if $CC -std=c11 -O1 -g -fno-builtin $warnings -I"$root/Include" -o "$work/$name" "$here/$name.c" $link; then
     mkdir -p "$work/files-$name"
