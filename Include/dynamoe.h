@@ -52,8 +52,9 @@
  * HANDLES. A handle is a number in the shape of a pointer and is never dereferenced: NULL, freed, foreign and
  * mistyped handles are refused with DYNAMOE_ERROR_HANDLE. At most 1048576 handles live at a time.
  *
- * THREADS. Distinct handles are independent. One handle serves one thread at a time: a second caller gets
- * DYNAMOE_ERROR_BUSY, at once and without waiting, from _free too. The library runs worker threads of its own
+ * THREADS. Distinct handles are independent, but for sessions and their model: several threads evaluate one model
+ * through a dynamoe_session each. One handle serves one thread at a time: a second caller gets DYNAMOE_ERROR_BUSY,
+ * at once and without waiting, from _free too. The library runs worker threads of its own
  * (dynamoe_threads_set). The results of one seed have the same bits for any number of threads. The library
  * cannot be unloaded: dlclose leaves it in place.
  */
@@ -82,7 +83,7 @@ enum {
   DYNAMOE_ERROR_MEMORY = -4,   /* not enough memory */
   DYNAMOE_ERROR_FILE = -5,     /* the operating system refused a file */
   DYNAMOE_ERROR_FORMAT = -6,   /* a file that is truncated, damaged or not ours */
-  DYNAMOE_ERROR_BUSY = -7,     /* another thread is inside this handle */
+  DYNAMOE_ERROR_BUSY = -7,     /* another thread is inside this handle, or see dynamoe_session */
   DYNAMOE_ERROR_FAILED = -8,   /* arithmetic left the finite numbers */
   DYNAMOE_ERROR_BACKEND = -9   /* the chosen kernels are absent on this machine */
 };
@@ -410,7 +411,7 @@ dynamoe_status dynamoe_model_create(const dynamoe_model_config *config, uint64_t
 dynamoe_status dynamoe_model_create_json(const char *json, size_t length, uint64_t seed, dynamoe_model **out);
 
 /*
- * Free a model and everything borrowed from it. NULL is fine.
+ * Free a model and everything borrowed from it; its sessions keep the network itself alive. NULL is fine.
  * Returns DYNAMOE_OK, _HANDLE (not a live model), _BUSY (in use by another thread: it lives on).
  */
 dynamoe_status dynamoe_model_free(dynamoe_model *model);
@@ -615,6 +616,79 @@ enum {
  * Returns the codes of _load; _FORMAT also for a weight above 3.39e38, which bfloat16 does not have.
  */
 dynamoe_status dynamoe_model_load_as(const char *path, int32_t precision, dynamoe_model **out);
+
+/* ------------------------------------------------------------------------------------------------ session */
+
+/*
+ * Evaluates a model in a thread beside others: a session for each thread, all on the same weights, of which none has a
+ * copy. A session owns the memory of its evaluations, its statistics and its latest routing; results have the same
+ * bits as those of the model. After the largest T seen so far a forward allocates no memory.
+ *
+ * Sessions never disturb each other. What changes the model, forward with training != 0, backward, step, train_batch,
+ * calibrate, parameter_set and buffer_set, returns DYNAMOE_ERROR_BUSY while a session of it evaluates, and
+ * _session_forward and _session_evaluate return it while one of these runs: at once, without waiting, and nothing has
+ * changed. Between such calls the model may be changed, and the next call of a session sees the new weights. Everything
+ * else goes on beside sessions: evaluation by the model itself, _info, _parameter_get, statistics, _save.
+ */
+typedef struct dynamoe_session_s dynamoe_session;
+
+/*
+ * A session keeps its model alive: the model's handle may be freed first (what was borrowed through it ends with it), and
+ * the memory goes with the last of them. Statistics begin at 0.
+ * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY; _HANDLE and _BUSY are of the model. After a failure *out is NULL.
+ */
+dynamoe_status dynamoe_session_create(dynamoe_model *model, dynamoe_session **out);
+
+/*
+ * NULL is fine. Returns DYNAMOE_OK, _HANDLE (not a live session), _BUSY (in use by another thread: it lives on).
+ */
+dynamoe_status dynamoe_session_free(dynamoe_session *session);
+
+/*
+ * Threads that work on a call of this session, 1 to 256 and no more than those of dynamoe_threads_set. 1, the default: the
+ * calling thread alone, which gives most rows per second when as many threads call sessions as there are processors. More
+ * shorten a single call while processors are idle; of several callers one has the worker threads at a time, the others go
+ * on alone. Results do not depend on it.
+ * Returns DYNAMOE_OK, _ARGUMENT; after a failure the count is as before.
+ */
+dynamoe_status dynamoe_session_threads_set(dynamoe_session *session, int32_t count);
+
+/*
+ * As dynamoe_model_forward with training 0.
+ * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED, _BUSY (also: the model is being changed). After _MEMORY or _FAILED
+ * there may be no latest routing; after the others everything is as before.
+ */
+dynamoe_status dynamoe_session_forward(dynamoe_session *session, const float *x, size_t x_count, size_t rows, float *logits,
+                                       size_t logits_count);
+dynamoe_status dynamoe_session_forward_tokens(dynamoe_session *session, const int32_t *ids, size_t rows, float *logits,
+                                              size_t logits_count);
+
+/*
+ * As dynamoe_model_evaluate; the latest routing stays. Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED, _BUSY (also: the
+ * model is being changed). After a failure everything is as before.
+ */
+dynamoe_status dynamoe_session_evaluate(dynamoe_session *session, const float *x, size_t x_count, size_t rows,
+                                        const dynamoe_targets *targets, dynamoe_evaluation *evaluation, double *mean_k,
+                                        size_t mean_k_count);
+dynamoe_status dynamoe_session_evaluate_tokens(dynamoe_session *session, const int32_t *ids, size_t rows,
+                                               const dynamoe_targets *targets, dynamoe_evaluation *evaluation, double *mean_k,
+                                               size_t mean_k_count);
+
+/*
+ * Of the rows that this session evaluated, as dynamoe_model_routing_statistics and _routing_reset; participation is NaN. Returns
+ * DYNAMOE_OK, _ARGUMENT.
+ */
+dynamoe_status dynamoe_session_routing_statistics(dynamoe_session *session, size_t layer,
+                                                  dynamoe_routing_statistics *statistics, int64_t *k_histogram,
+                                                  size_t k_histogram_count, int64_t *expert_rows, size_t expert_rows_count,
+                                                  double *mean_weight, size_t mean_weight_count, int64_t *coactivation,
+                                                  size_t coactivation_count);
+dynamoe_status dynamoe_session_routing_reset(dynamoe_session *session);
+
+/* As dynamoe_model_last_rows and _last_routing, of the latest forward of this session. */
+dynamoe_status dynamoe_session_last_rows(dynamoe_session *session, size_t *rows);
+dynamoe_status dynamoe_session_last_routing(dynamoe_session *session, size_t layer, uint8_t *active, size_t active_count,
+                                            float *weights, size_t weights_count);
 
 /* ------------------------------------------------------------------------------------------------ layer */
 

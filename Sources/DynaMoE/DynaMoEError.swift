@@ -14,6 +14,8 @@ public enum DynaMoEError: Error, Equatable, Sendable {
   case file(String)
   /// A file that is truncated, damaged or not ours.
   case format(String)
+  /// Another thread is at work: in the session, or on the model that it evaluates.
+  case busy(String)
   /// Arithmetic left the finite numbers.
   case failed(String)
   /// The chosen kernels are absent on this machine.
@@ -25,7 +27,7 @@ extension DynaMoEError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .argument(let message), .state(let message), .memory(let message), .file(let message),
-      .format(let message), .failed(let message), .backend(let message):
+      .format(let message), .busy(let message), .failed(let message), .backend(let message):
       message
     }
   }

@@ -51,7 +51,7 @@ public func layerLoadAs(
   }
 }
 
-private func save<Network: Exported>(
+private func save<Network: ExportedNetwork>(
   _ handle: OpaquePointer?, _: Network.Type, _ path: UnsafePointer<CChar>?
 ) -> dynamoe_status {
   guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in

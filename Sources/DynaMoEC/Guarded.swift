@@ -12,30 +12,30 @@ func guarded(_ body: () throws(DynaMoEError) -> Void) -> dynamoe_status {
 }
 
 /// The same for an entry that works on a handle, which is checked and kept busy meanwhile.
-func guarded<Network: Exported>(
-  _ handle: OpaquePointer?, _: Network.Type,
-  _ body: (Network) throws(DynaMoEError) -> Void
+func guarded<Object: Exported>(
+  _ handle: OpaquePointer?, _: Object.Type,
+  _ body: (Object) throws(DynaMoEError) -> Void
 ) -> dynamoe_status {
-  guarded(handle, Network.self) { (network, _: HandleEntry) throws(DynaMoEError) in
-    try body(network)
+  guarded(handle, Object.self) { (object, _: HandleEntry) throws(DynaMoEError) in
+    try body(object)
   }
 }
 
 /// The same for an entry that also needs what the handle owns.
-func guarded<Network: Exported>(
-  _ handle: OpaquePointer?, _: Network.Type,
-  _ body: (Network, HandleEntry) throws(DynaMoEError) -> Void
+func guarded<Object: Exported>(
+  _ handle: OpaquePointer?, _: Object.Type,
+  _ body: (Object, HandleEntry) throws(DynaMoEError) -> Void
 ) -> dynamoe_status {
-  switch HandleTable.enter(handle, Network.kind) {
+  switch HandleTable.enter(handle, Object.kind) {
   case .refused(let refusal):
-    return fail(refusal.status, refusal.message(Network.kind))
+    return fail(refusal.status, refusal.message(Object.kind))
   case .entered(let entry):
     defer { HandleTable.leave(entry) }
-    guard let network = entry.network as? Network else {
+    guard let object = entry.object as? Object else {
       return fail(
-        HandleRefusal.foreign.status, HandleRefusal.foreign.message(Network.kind))
+        HandleRefusal.foreign.status, HandleRefusal.foreign.message(Object.kind))
     }
-    return guarded { () throws(DynaMoEError) in try body(network, entry) }
+    return guarded { () throws(DynaMoEError) in try body(object, entry) }
   }
 }
 
@@ -53,6 +53,7 @@ private func status(of error: DynaMoEError) -> Int {
   case .memory: DYNAMOE_ERROR_MEMORY
   case .file: DYNAMOE_ERROR_FILE
   case .format: DYNAMOE_ERROR_FORMAT
+  case .busy: DYNAMOE_ERROR_BUSY
   case .failed: DYNAMOE_ERROR_FAILED
   case .backend: DYNAMOE_ERROR_BACKEND
   }

@@ -6,33 +6,42 @@ import Glibc
 enum HandleKind: UInt64 {
   case model = 1
   case layer = 2
+  case session = 3
 
   /// The name of the argument in the header, in which the kinds' names are words of their own.
   var noun: String {
     switch self {
     case .model: "model"
     case .layer: "layer"
+    case .session: "session"
     }
   }
 }
 
-/// A network that C can hold a handle of.
-protocol Exported: RoutedNetwork {
+/// What C can hold a handle of.
+protocol Exported: AnyObject {
   static var kind: HandleKind { get }
 }
 
-extension Model: Exported {
+/// A network that C can hold a handle of.
+protocol ExportedNetwork: Exported, RoutedNetwork {}
+
+extension Model: ExportedNetwork {
   static var kind: HandleKind { .model }
 }
 
-extension MoELayer: Exported {
+extension MoELayer: ExportedNetwork {
   static var kind: HandleKind { .layer }
 }
 
-/// A live handle's network and the memory that C borrows from it.
+extension Session: Exported {
+  static var kind: HandleKind { .session }
+}
+
+/// A live handle's object and the memory that C borrows from it.
 final class HandleEntry {
   let kind: HandleKind
-  let network: AnyObject
+  let object: AnyObject
   let number: HandleNumber
   /// Names of parameters and of buffers as C strings, made when first asked for.
   let parameterNames = BorrowedNames()
@@ -40,9 +49,9 @@ final class HandleEntry {
   /// Guarded by the table's lock.
   fileprivate var isBusy = false
 
-  fileprivate init(kind: HandleKind, network: AnyObject, number: HandleNumber) {
+  fileprivate init(kind: HandleKind, object: AnyObject, number: HandleNumber) {
     self.kind = kind
-    self.network = network
+    self.object = object
     self.number = number
   }
 }
@@ -126,11 +135,11 @@ enum HandleTable {
   nonisolated(unsafe) private static var slots: [Slot] = []
   nonisolated(unsafe) private static var freeSlots: [Int] = []
 
-  /// A handle for the network. Throws when the table is full.
+  /// A handle for the object. Throws when the table is full.
   static func insert(
-    _ network: some Exported
+    _ object: some Exported
   ) throws(DynaMoEError) -> OpaquePointer? {
-    let number = locked { reserve(network) }
+    let number = locked { reserve(object) }
     guard let number else {
       throw .memory(
         "\(HandleNumber.slotLimit) handles are live, allowed: no more than that; free some")
@@ -138,7 +147,7 @@ enum HandleTable {
     return number.pointer
   }
 
-  private static func reserve<Network: Exported>(_ network: Network) -> HandleNumber? {
+  private static func reserve<Object: Exported>(_ object: Object) -> HandleNumber? {
     let slot: Int
     if let reused = freeSlots.popLast() {
       slot = reused
@@ -149,8 +158,8 @@ enum HandleTable {
       return nil
     }
     let number = HandleNumber(
-      kind: Network.kind, generation: slots[slot].generation, slot: slot)
-    slots[slot].entry = HandleEntry(kind: Network.kind, network: network, number: number)
+      kind: Object.kind, generation: slots[slot].generation, slot: slot)
+    slots[slot].entry = HandleEntry(kind: Object.kind, object: object, number: number)
     return number
   }
 
@@ -167,7 +176,7 @@ enum HandleTable {
     locked { entry.isBusy = false }
   }
 
-  /// Takes the handle out of the table. The network goes with the returned entry, outside the lock.
+  /// Takes the handle out of the table. The object goes with the returned entry, outside the lock.
   static func remove(_ handle: OpaquePointer?, _ kind: HandleKind) -> Entrance {
     locked {
       let found = find(handle, kind)

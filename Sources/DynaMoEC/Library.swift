@@ -64,11 +64,16 @@ private func kernelsEntries() -> String {
 @_cdecl("dynamoe_threads_set")
 public func threadsSet(_ count: Int32) -> dynamoe_status {
   guarded { () throws(DynaMoEError) in
-    guard 1...256 ~= count else {
-      throw .argument("count is \(count), allowed: 1 to 256 threads")
-    }
-    Runtime.threadCount = Int(count)
+    Runtime.threadCount = try threadCount(count)
   }
+}
+
+/// Threads as the engine counts them.
+func threadCount(_ count: Int32) throws(DynaMoEError) -> Int {
+  guard 1...256 ~= count else {
+    throw .argument("count is \(count), allowed: 1 to 256 threads")
+  }
+  return Int(count)
 }
 
 @_cdecl("dynamoe_threads_get")

@@ -27,7 +27,7 @@ public func layerGradientVariance(
 
 // MARK: - Shared
 
-private func measure<Network: Exported>(
+private func measure<Network: ExportedNetwork>(
   _ handle: OpaquePointer?, _: Network.Type, _ measures: UInt32
 ) -> dynamoe_status {
   guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
@@ -35,7 +35,7 @@ private func measure<Network: Exported>(
   }
 }
 
-private func gradientVariance<Network: Exported>(
+private func gradientVariance<Network: ExportedNetwork>(
   _ handle: OpaquePointer?, _: Network.Type, _ values: UnsafeMutablePointer<Double>?,
   _ count: Int
 ) -> dynamoe_status {

@@ -32,17 +32,23 @@ func trainBatch(
   result?.write(dynamoe_losses(computed))
 }
 
+/// The model evaluates, or a session of it.
 func evaluate(
   _ model: Model, _ input: Input, _ rows: Int, _ targets: UnsafePointer<dynamoe_targets>?,
   _ evaluation: UnsafeMutablePointer<dynamoe_evaluation>?,
-  _ meanK: UnsafeMutablePointer<Double>?, _ meanKCount: Int
+  _ meanK: UnsafeMutablePointer<Double>?, _ meanKCount: Int, session: Session? = nil
 ) throws(DynaMoEError) {
   let result = try ResultStruct("evaluation", evaluation)
   let targets = try engineTargets(model, targets, rows: rows)
   let means = try optionalOutput(
     "mean_k", meanK, "mean_k_count", meanKCount,
     shape: Shape(formula: "layers", rows: model.layerCount))
-  let computed = try model.evaluate(input, targets)
+  let computed: Evaluation
+  if let session {
+    computed = try session.evaluate(input, targets)
+  } else {
+    computed = try model.evaluate(input, targets)
+  }
   if let means {
     for (layer, mean) in computed.meanActive.enumerated() where layer < means.count {
       means[layer] = mean

@@ -3,10 +3,10 @@ import DynaMoE
 
 // What models and layers share: each entry of theirs is one line that names its kind.
 
-/// Makes a network and gives the caller its handle; *out is NULL until that has succeeded.
-func create<Network: Exported>(
+/// Makes what the handle stands for and gives it to the caller; *out is NULL until that has succeeded.
+func create<Object: Exported>(
   _ out: UnsafeMutablePointer<OpaquePointer?>?,
-  _ make: () throws(DynaMoEError) -> Network
+  _ make: () throws(DynaMoEError) -> Object
 ) -> dynamoe_status {
   guarded { () throws(DynaMoEError) in
     let out = try required("out", out)
@@ -16,18 +16,18 @@ func create<Network: Exported>(
 }
 
 /// Ends a handle. NULL is fine; what another thread uses lives on.
-func release<Network: Exported>(
-  _ handle: OpaquePointer?, _: Network.Type
+func release<Object: Exported>(
+  _ handle: OpaquePointer?, _: Object.Type
 ) -> dynamoe_status {
   guard handle != nil else { return dynamoe_status(DYNAMOE_OK) }
-  switch HandleTable.remove(handle, Network.kind) {
+  switch HandleTable.remove(handle, Object.kind) {
   case .entered: return dynamoe_status(DYNAMOE_OK)
-  case .refused(let refusal): return fail(refusal.status, refusal.message(Network.kind))
+  case .refused(let refusal): return fail(refusal.status, refusal.message(Object.kind))
   }
 }
 
 /// The counters that every network has.
-func sharedInfo(_ network: some Exported) -> dynamoe_info {
+func sharedInfo(_ network: some ExportedNetwork) -> dynamoe_info {
   var info = dynamoe_info()
   info.layers = Int64(network.layerCount)
   info.parameter_count = Int64(network.parameterCount)
@@ -41,7 +41,7 @@ func sharedInfo(_ network: some Exported) -> dynamoe_info {
   return info
 }
 
-func configurationJSON<Network: Exported>(
+func configurationJSON<Network: ExportedNetwork>(
   _ handle: OpaquePointer?, _: Network.Type, _ text: UnsafeMutablePointer<CChar>?,
   _ capacity: Int, _ length: UnsafeMutablePointer<Int>?
 ) -> dynamoe_status {
@@ -87,7 +87,7 @@ public func layerStep(_ layer: OpaquePointer?, _ lr: Double) -> dynamoe_status {
   step(layer, MoELayer.self, lr)
 }
 
-private func step<Network: Exported>(
+private func step<Network: ExportedNetwork>(
   _ handle: OpaquePointer?, _: Network.Type, _ lr: Double
 ) -> dynamoe_status {
   guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
@@ -108,7 +108,7 @@ public func layerZeroGradients(_ layer: OpaquePointer?) -> dynamoe_status {
   zeroGradients(layer, MoELayer.self)
 }
 
-private func zeroGradients<Network: Exported>(
+private func zeroGradients<Network: ExportedNetwork>(
   _ handle: OpaquePointer?, _: Network.Type
 ) -> dynamoe_status {
   guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
@@ -133,7 +133,7 @@ public func layerAuxiliaryLosses(
   auxiliaryLosses(layer, MoELayer.self, values, count)
 }
 
-private func auxiliaryLosses<Network: Exported>(
+private func auxiliaryLosses<Network: ExportedNetwork>(
   _ handle: OpaquePointer?, _: Network.Type, _ values: UnsafeMutablePointer<Double>?,
   _ count: Int
 ) -> dynamoe_status {

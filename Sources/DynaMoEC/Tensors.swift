@@ -92,7 +92,7 @@ private enum TensorList {
   }
 }
 
-private func tensorAt<Network: Exported>(
+private func tensorAt<Network: ExportedNetwork>(
   _ handle: OpaquePointer?, _: Network.Type, _ list: TensorList, _ index: Int,
   _ tensor: UnsafeMutablePointer<dynamoe_tensor>?
 ) -> dynamoe_status {
@@ -110,7 +110,7 @@ private func tensorAt<Network: Exported>(
   }
 }
 
-private func setTensor<Network: Exported>(
+private func setTensor<Network: ExportedNetwork>(
   _ handle: OpaquePointer?, _: Network.Type, _ list: TensorList,
   _ name: UnsafePointer<CChar>?, _ values: UnsafePointer<Float>?, _ count: Int
 ) -> dynamoe_status {
@@ -128,7 +128,7 @@ private func setTensor<Network: Exported>(
   }
 }
 
-private func getParameter<Network: Exported>(
+private func getParameter<Network: ExportedNetwork>(
   _ handle: OpaquePointer?, _: Network.Type, _ name: UnsafePointer<CChar>?,
   _ values: UnsafeMutablePointer<Float>?, _ count: Int
 ) -> dynamoe_status {

@@ -35,11 +35,11 @@ public final class WorkerPool: Sendable {
   }
 
   /// Threads that work on a run, the caller included: 1 ... 256, other values count as the nearer
-  /// end.
+  /// end. In a thread with a `ThreadLimit` no more than that.
   ///
   /// Setting it takes effect at the next run.
   public var threadCount: Int {
-    get { Int(dynamoe_load32(&state.block.pointee.requested)) }
+    get { min(Int(dynamoe_load32(&state.block.pointee.requested)), ThreadLimit.current) }
     set {
       let count = min(max(1, newValue), Self.maximumThreadCount)
       dynamoe_store32(&state.block.pointee.requested, UInt32(count))
@@ -57,7 +57,8 @@ public final class WorkerPool: Sendable {
 
   /// `run` with at most `workers` threads.
   func run(_ tasks: Int, workers: Int, _ body: (_ task: Int, _ worker: Int) -> Void) {
-    guard tasks > 1, workers > 1, state.acquire() else {
+    let workers = tasks > 1 ? min(workers, ThreadLimit.current) : 1
+    guard workers > 1, state.acquire() else {
       var task = 0
       while task < tasks {
         body(task, 0)

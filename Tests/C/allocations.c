@@ -104,6 +104,17 @@ static void evaluate(dynamoe_model *model, size_t rows, const dynamoe_targets *t
   REQUIRE_OK(dynamoe_model_forward(model, x, rows * INPUTS, rows, 0, logits, rows * OUTPUTS));
 }
 
+static dynamoe_session *session;
+
+/* The session is warm before anything is counted, as the model is. */
+static void evaluate_in_a_session(dynamoe_model *model, size_t rows, const dynamoe_targets *targets)
+{
+  (void)targets;
+  if (session == NULL)
+    REQUIRE_OK(dynamoe_session_create(model, &session));
+  REQUIRE_OK(dynamoe_session_forward(session, x, rows * INPUTS, rows, logits, rows * OUTPUTS));
+}
+
 /* The seed decides the rows and their contents, so that K varies from step to step. */
 static size_t next_batch(int step, int regression)
 {
@@ -138,6 +149,8 @@ static void count(const char *json, const char *name, work one_step)
   record(found == 0, __FILE__, __LINE__, name);
   if (found != 0)
     printf("  %ld allocations in %d steps, the first in step %ld: %s: %s\n", found, STEPS, first, name, json);
+  OK(dynamoe_session_free(session));
+  session = NULL;
   OK(dynamoe_model_free(model));
 }
 
@@ -179,6 +192,7 @@ int main(int argc, char **argv)
     count(networks[i], "train_batch with sample_weight", weighted_batch);
     count(networks[i], "forward, loss, backward, step", parts);
     count(networks[i], "evaluation", evaluate);
+    count(networks[i], "evaluation in a session", evaluate_in_a_session);
   }
   return finish("allocations");
 }

@@ -41,7 +41,7 @@ for name in libswift libopenblas libblas libFoundation libdispatch libBlocksRunt
 done
 # Every function of the header is called somewhere in these tests.
 for function in $(cat "$work/declared"); do
-  verb=$(echo "$function" | sed 's/^dynamoe_\(model\|layer\)_//')
+  verb=$(echo "$function" | sed 's/^dynamoe_\(model\|layer\|session\)_//')
   called=$(cat "$here"/*.c "$here"/*.h | grep -c -E "$function\(|P\($verb,|kind##_$verb\(")
   check "$function is tested" "$([ "$called" -gt 0 ] && echo yes)" yes
 done

@@ -76,6 +76,17 @@ typedef struct probe {
   P(last_routing, (l, active, 64, output, 64))                                                \
   P(save, (l, in_folder("never.safetensors")))
 
+#define SESSION_PROBES(P)                                                                     \
+  P(threads_set, (s, 2))                                                                      \
+  P(forward, (s, x, 6, 2, output, 8))                                                         \
+  P(forward_tokens, (s, ids, 2, output, 8))                                                   \
+  P(evaluate, (s, x, 6, 2, &targets, &evaluation, NULL, 0))                                   \
+  P(evaluate_tokens, (s, ids, 2, &targets, &evaluation, NULL, 0))                             \
+  P(routing_statistics, (s, 0, &statistics, NULL, 0, NULL, 0, NULL, 0, NULL, 0))              \
+  P(routing_reset, (s))                                                                       \
+  P(last_rows, (s, &length))                                                                  \
+  P(last_routing, (s, 0, active, 64, output, 64))
+
 #define DEFINE_MODEL_PROBE(verb, arguments)           \
   static dynamoe_status model_##verb(void *handle)    \
   {                                                   \
@@ -88,16 +99,33 @@ typedef struct probe {
     dynamoe_layer *l = handle;                        \
     return dynamoe_layer_##verb arguments;            \
   }
+#define DEFINE_SESSION_PROBE(verb, arguments)         \
+  static dynamoe_status session_##verb(void *handle)  \
+  {                                                   \
+    dynamoe_session *s = handle;                      \
+    return dynamoe_session_##verb arguments;          \
+  }
 #define LIST_MODEL_PROBE(verb, arguments) {"dynamoe_model_" #verb, model_##verb},
 #define LIST_LAYER_PROBE(verb, arguments) {"dynamoe_layer_" #verb, layer_##verb},
+#define LIST_SESSION_PROBE(verb, arguments) {"dynamoe_session_" #verb, session_##verb},
 
 MODEL_PROBES(DEFINE_MODEL_PROBE)
 LAYER_PROBES(DEFINE_LAYER_PROBE)
+SESSION_PROBES(DEFINE_SESSION_PROBE)
 static dynamoe_status model_free(void *handle) { return dynamoe_model_free(handle); }
 static dynamoe_status layer_free(void *handle) { return dynamoe_layer_free(handle); }
+static dynamoe_status session_free(void *handle) { return dynamoe_session_free(handle); }
+/* Its handle is that of a model. */
+static dynamoe_status session_create(void *handle)
+{
+  dynamoe_session *session = NULL;
+  return dynamoe_session_create(handle, &session);
+}
 
-static const probe model_probes[] = {MODEL_PROBES(LIST_MODEL_PROBE){"dynamoe_model_free", model_free}};
+static const probe model_probes[] = {MODEL_PROBES(LIST_MODEL_PROBE){"dynamoe_session_create", session_create},
+                                     {"dynamoe_model_free", model_free}};
 static const probe layer_probes[] = {LAYER_PROBES(LIST_LAYER_PROBE){"dynamoe_layer_free", layer_free}};
+static const probe session_probes[] = {SESSION_PROBES(LIST_SESSION_PROBE){"dynamoe_session_free", session_free}};
 
 /* Every probe with one bad handle: the status, and a message that names the argument and the reason. */
 static void refuse_all(const probe *probes, size_t count, const char *noun, void *handle, const char *reason)
@@ -170,23 +198,33 @@ int main(int argc, char **argv)
   EXPECT(strcmp(dynamoe_last_error(), "") == 0);
   dynamoe_model *model = model_of(MODEL_JSON, 0);
   dynamoe_layer *layer = layer_of(LAYER_JSON, 0);
+  dynamoe_session *session = NULL;
+  REQUIRE_OK(dynamoe_session_create(model, &session));
   uint64_t before = model_fingerprint(model), layer_before = layer_fingerprint(layer);
 
   refuse_foreign(model, "model", model_probes, COUNT(model_probes));
   refuse_foreign(layer, "layer", layer_probes, COUNT(layer_probes));
+  refuse_foreign(session, "session", session_probes, COUNT(session_probes));
   refuse_all(model_probes, COUNT(model_probes), "model", layer, "is a dynamoe_layer");
+  refuse_all(model_probes, COUNT(model_probes), "model", session, "is a dynamoe_session");
+  refuse_all(layer_probes, COUNT(layer_probes), "layer", session, "is a dynamoe_session");
+  refuse_all(session_probes, COUNT(session_probes), "session", model, "is a dynamoe_model");
+  refuse_all(session_probes, COUNT(session_probes), "session", layer, "is a dynamoe_layer");
   refuse_all(layer_probes, COUNT(layer_probes), "layer", model, "is a dynamoe_model");
   EXPECT(model_fingerprint(model) == before);
   EXPECT(layer_fingerprint(layer) == layer_before);
 
   OK(dynamoe_model_free(NULL));
   OK(dynamoe_layer_free(NULL));
+  OK(dynamoe_session_free(NULL));
   dynamoe_model *other = model_of(MODEL_JSON, 0);
   dynamoe_layer *freed = layer_of(LAYER_JSON, 0);
   OK(dynamoe_layer_free(freed));
   OK(dynamoe_model_free(other));
   refuse_all(model_probes, COUNT(model_probes), "model", other, "was freed");
   refuse_all(layer_probes, COUNT(layer_probes), "layer", freed, "was freed");
+  OK(dynamoe_session_free(session));
+  refuse_all(session_probes, COUNT(session_probes), "session", session, "was freed");
   EXPECT(model_fingerprint(model) == before);
   EXPECT(layer_fingerprint(layer) == layer_before);
 

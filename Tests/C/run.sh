@@ -41,7 +41,7 @@ run() {
   [ $code -eq 0 ] || fail "$name: exit code $code"
 }
 
-for name in training handles arguments configuration presets files precision threads pool kernels blas allocations layer random; do
+for name in training handles arguments configuration presets files precision threads sessions serving pool kernels blas allocations layer random; do
   # -fno-builtin: the compiler must not leave out the calls that the counter counts.
   if $CC -std=c11 -O1 -g -fno-builtin $warnings -I"$root/Include" -o "$work/$name" "$here/$name.c" $link; then
     mkdir -p "$work/files-$name"
@@ -73,6 +73,14 @@ if command -v "$CXX" >/dev/null 2>&1; then
   fi
 else
   fail "header (C++): there is no C++ compiler ($CXX)"
+fi
+
+# The example that serves a saved network, with rows that are read and rows that are made.
+if $CC -std=c11 -O2 $warnings -I"$root/Include" -o "$work/train" "$root/examples/c/train.c" $link &&
+  $CC -std=c11 -O2 $warnings -I"$root/Include" -o "$work/serve" "$root/examples/c/serve.c" $link; then
+  run "serve (example)" "$here/serve.sh" "$work/train" "$work/serve" "$work"
+else
+  fail "serve (example): does not compile"
 fi
 
 run exports "$here/exports.sh" "$library"

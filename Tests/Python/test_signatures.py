@@ -24,6 +24,7 @@ _SCALARS = {
     "char*": ctypes.c_void_p,
     "dynamoe_model*": ctypes.c_void_p,
     "dynamoe_layer*": ctypes.c_void_p,
+    "dynamoe_session*": ctypes.c_void_p,
 }
 _ARRAYS = {"float", "double", "int32_t", "int64_t", "uint8_t"}
 
@@ -40,7 +41,7 @@ def expected_argument(text):
         return _SCALARS[text]
     plain = text.removeprefix("const ")
     target = plain.rstrip("*")
-    if plain in ("dynamoe_model**", "dynamoe_layer**"):
+    if plain in ("dynamoe_model**", "dynamoe_layer**", "dynamoe_session**"):
         return ctypes.POINTER(ctypes.c_void_p)
     if target in _signatures.STRUCTS:
         return ctypes.POINTER(_signatures.STRUCTS[target])

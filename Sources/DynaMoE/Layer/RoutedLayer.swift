@@ -31,14 +31,8 @@ final class RoutedLayer {
   let router: Router
   let experts: ExpertBank
   let shared: ExpertBank?
-  /// Since the last reset.
-  var counters: RoutingCounters
-  /// Of an evaluation that may still fail.
-  var pendingCounters: RoutingCounters
-  /// Of the rows that the layer reads, when the participation is measured: since the last reset,
-  /// and of a forward that may still fail.
-  var inputMoments: InputMoments?
-  var pendingInputMoments: InputMoments?
+  /// Of the network's own forwards.
+  let statistics: LayerStatistics
   private let backend: Backend
 
   init(
@@ -60,12 +54,7 @@ final class RoutedLayer {
       : try ExpertBank(
         prefix: prefix + "shared.", count: sharedExperts, width: width, hidden: layer.hidden,
         activation: activation, parameters: parameters, matrices: matrices)
-    do throws(AllocationError) {
-      counters = try RoutingCounters(experts: layer.experts)
-      pendingCounters = try RoutingCounters(experts: layer.experts)
-    } catch {
-      throw .memory("no memory for the statistics of \(layer.experts) experts: \(error)")
-    }
+    statistics = try LayerStatistics(layer: index, experts: layer.experts)
   }
 
   var expertCount: Int { router.experts }
@@ -78,10 +67,11 @@ final class RoutedLayer {
 
   // MARK: - Forward
 
-  /// y [T, D] of x [T, D], plus `base [T, D]` if given, which may be y itself.
+  /// y [T, D] of x [T, D], plus `base [T, D]` if given, which may be y itself; x is added to
+  /// `moments`. Without `training` nothing of the layer itself changes.
   func forward(
     _ x: UnsafePointer<Float>, rows: Int, training: TrainingMoment?, base: UnsafePointer<Float>?,
-    into y: UnsafeMutablePointer<Float>, _ pass: LayerPass,
+    into y: UnsafeMutablePointer<Float>, _ pass: LayerPass, moments: InputMoments?,
     active: UnsafeMutablePointer<UInt8>, weights: UnsafeMutablePointer<Float>
   ) throws(AllocationError) {
     try router.forward(
@@ -103,9 +93,9 @@ final class RoutedLayer {
     }
     Profile.end(.expertsForward, start, flops: flops(rows: rows, pass))
     pass.sparsity = router.sparsityCoefficient
-    if let pendingInputMoments {
-      if training != nil { pendingInputMoments.reset() }
-      try pendingInputMoments.add(x, rows: rows, backend)
+    if let moments {
+      if training != nil { moments.reset() }
+      try moments.add(x, rows: rows, backend)
     }
     start = Profile.begin()
     combine(rows: rows, weights: weights, base: base, pass, into: y)
@@ -286,8 +276,8 @@ final class RoutedLayer {
     defer { Profile.end(.statistics, start) }
     router.followThresholds(pass.routing)
     router.countForControl(expertOffsets: pass.dispatch.offsets, rows: rows)
-    counters.add(pass.dispatch, pass.routing, weights: record.weights)
-    commitInputMoments()
+    statistics.counters.add(pass.dispatch, pass.routing, weights: record.weights)
+    statistics.commitInputMoments()
   }
 
   /// Refuses a forward whose scores are not numbers, which its output need not show.
@@ -299,35 +289,8 @@ final class RoutedLayer {
     }
   }
 
-  func countEvaluation(_ pass: LayerPass, weights: UnsafePointer<Float>) {
-    let start = Profile.begin()
-    defer { Profile.end(.statistics, start) }
-    pendingCounters.add(pass.dispatch, pass.routing, weights: weights)
-  }
-
-  /// Forgets what an evaluation that failed has gathered.
-  func beginEvaluation() {
-    pendingCounters.reset()
-    pendingInputMoments?.reset()
-  }
-
-  /// Counts what an evaluation has gathered.
-  func commitEvaluation() {
-    counters.add(pendingCounters)
-    commitInputMoments()
-  }
-
-  private func commitInputMoments() {
-    if let pendingInputMoments { inputMoments?.add(pendingInputMoments) }
-  }
-
-  func resetStatistics() {
-    counters.reset()
-    inputMoments?.reset()
-  }
-
   /// Mean K: measured since the last reset, before any row what the router aims at.
-  var meanActive: Double { counters.meanActive ?? router.expectedActive }
+  var meanActive: Double { statistics.counters.meanActive ?? router.expectedActive }
 }
 
 extension Router {

@@ -56,22 +56,22 @@ final class Block {
     let x = try norm.normalise(h, rows: rows, into: pass.normalised.base, &pass.norm)
     try pass.record.reserve(rows: rows)
     try layer.forward(
-      x, rows: rows, training: training, base: hasResidual ? h : nil, into: next,
-      pass.layer, active: pass.record.active, weights: pass.record.weights)
+      x, rows: rows, training: training, base: hasResidual ? h : nil, into: next, pass.layer,
+      moments: layer.statistics.pendingInputMoments, active: pass.record.active,
+      weights: pass.record.weights)
   }
 
-  /// The layer's own rows, of h that is overwritten with the result. `normalised [T, D]` is
-  /// scratch.
+  /// h [T, D] is overwritten with the result; the routing goes to `active` and `weights [T, N]`.
   func evaluate(
-    _ h: UnsafeMutablePointer<Float>, rows: Int, normalised: UnsafeMutablePointer<Float>,
-    norm normPass: inout NormPass, _ pass: LayerPass, active: UnsafeMutablePointer<UInt8>,
-    weights: UnsafeMutablePointer<Float>
+    _ h: UnsafeMutablePointer<Float>, rows: Int, _ pass: EvaluationPass,
+    active: UnsafeMutablePointer<UInt8>, weights: UnsafeMutablePointer<Float>
   ) throws(AllocationError) {
-    let x = try norm.normalise(h, rows: rows, into: normalised, &normPass)
+    let x = try norm.normalise(h, rows: rows, into: pass.normalised.base, &pass.norm)
     // The layer has read x before it writes to h.
     try layer.forward(
-      x, rows: rows, training: nil, base: hasResidual ? UnsafePointer(h) : nil, into: h, pass,
-      active: active, weights: weights)
+      x, rows: rows, training: nil, base: hasResidual ? UnsafePointer(h) : nil, into: h,
+      pass.layer, moments: pass.statistics[layer.index].pendingInputMoments, active: active,
+      weights: weights)
   }
 
   func reserve(_ scratch: BlockScratch, rows: Int, _ pass: BlockPass) throws(AllocationError) {

@@ -30,11 +30,14 @@ extension Model {
   ///
   /// - Throws: ``DynaMoEError/argument(_:)`` naming the layer for a router without stored
   ///   thresholds or a target outside `minActive` to `min(N, maxActive)`; also for no rows.
+  ///   ``DynaMoEError/busy(_:)`` while a session evaluates.
   public func calibrate(_ input: Input, targetActive: [Double]) throws(DynaMoEError) {
     let rows = input.rows
     let source = try checkInput(input)
     try checkCalibration(targetActive)
     guard let source else { throw .argument("rows is 0, allowed to calibrate: at least 1") }
+    try changes.beginChange()
+    defer { changes.endChange() }
     let before = storage.buffers.snapshot()
     do throws(DynaMoEError) {
       let isFinite = try withMemory(for: "a calibration on \(rows) rows") {
@@ -72,14 +75,15 @@ extension Model {
           hidden.base + first * width, rows: count, into: evaluation.normalised.base,
           &evaluation.norm)
         try scores.fill(
-          x, first: first, rows: count, layers[index].router, &evaluationPass.routing)
-        guard evaluationPass.routing.isFinite else { return false }
+          x, first: first, rows: count, layers[index].router, &evaluation.layer.routing)
+        guard evaluation.layer.routing.isFinite else { return false }
       }
       try layers[index].router.calibrate(scores, rows: rows, targetActive: targets[index])
       for first in stride(from: 0, to: rows, by: chunk) {
         try evaluateBlock(
-          index, hidden.base + first * width, rows: min(chunk, rows - first), firstRow: nil)
-        guard evaluationPass.routing.isFinite else { return false }
+          index, hidden.base + first * width, rows: min(chunk, rows - first), firstRow: nil,
+          evaluation)
+        guard evaluation.layer.routing.isFinite else { return false }
       }
     }
     return backend.isFinite(hidden.base, rows * width)

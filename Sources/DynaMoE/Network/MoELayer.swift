@@ -104,6 +104,7 @@ public final class MoELayer: RoutedNetwork {
       try record.reserve(rows: rows)
       try layer.forward(
         input.base, rows: rows, training: moment, base: nil, into: destination, pass,
+        moments: layer.statistics.pendingInputMoments,
         active: record.active, weights: record.weights)
     }
     try layer.checkFinite(pass)
@@ -115,9 +116,9 @@ public final class MoELayer: RoutedNetwork {
   private func evaluate(
     _ x: UnsafePointer<Float>, rows: Int, into y: UnsafeMutablePointer<Float>
   ) throws(DynaMoEError) {
-    let record = evaluationRecords[0]
+    let record = evaluation.records[0]
     latest = .none
-    layer.beginEvaluation()
+    layer.statistics.beginEvaluation()
     try withMemory(for: "the routing of \(rows) rows") { () throws(AllocationError) in
       try record.reserve(rows: rows)
     }
@@ -127,13 +128,14 @@ public final class MoELayer: RoutedNetwork {
       try withMemory(for: "an evaluation of \(count) rows") { () throws(AllocationError) in
         try layer.forward(
           x + first * width, rows: count, training: nil, base: nil, into: y + first * width,
-          evaluationPass, active: record.active + first * record.experts, weights: weights)
+          evaluation.layer, moments: layer.statistics.pendingInputMoments,
+          active: record.active + first * record.experts, weights: weights)
       }
-      try layer.checkFinite(evaluationPass)
-      layer.countEvaluation(evaluationPass, weights: weights)
+      try layer.checkFinite(evaluation.layer)
+      layer.statistics.countEvaluation(evaluation.layer, weights: weights)
     }
     try checkFinite(y, rows: rows)
-    layer.commitEvaluation()
+    layer.statistics.commitEvaluation()
     latest = .evaluation(rows: rows)
   }
 
@@ -190,11 +192,11 @@ public final class MoELayer: RoutedNetwork {
     guard let source else { throw .argument("rows is 0, allowed to calibrate: at least 1") }
     try withMemory(for: "a calibration on \(rows) rows") { () throws(AllocationError) in
       let scores = try SelectionScores(rows: rows, experts: layer.expertCount)
-      try scores.fill(source, rows: rows, layer.router, &evaluationPass.routing)
-      guard evaluationPass.routing.isFinite else { return }
+      try scores.fill(source, rows: rows, layer.router, &evaluation.layer.routing)
+      guard evaluation.layer.routing.isFinite else { return }
       try layer.router.calibrate(scores, rows: rows, targetActive: targetActive)
     }
-    try layer.checkFinite(evaluationPass)
+    try layer.checkFinite(evaluation.layer)
   }
 
   // MARK: - Checks

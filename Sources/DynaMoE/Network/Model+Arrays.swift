@@ -1,10 +1,10 @@
-// The same verbs for arrays. Rows are features [T · inputs], or token ids [T] of a model with a
-// vocabulary.
+// The same verbs for arrays, of models and of sessions. Rows are features [T · inputs], or token ids
+// [T] of a model with a vocabulary.
 
 extension Model {
   /// logits [T · C] of features [T · inputs].
   public func logits(of x: [Float], training: Bool = false) throws(DynaMoEError) -> [Float] {
-    try withInput(x) { input throws(DynaMoEError) in
+    try withInput(x, columns: self.input.inputs) { input throws(DynaMoEError) in
       try self.logits(of: input, training: training)
     }
   }
@@ -18,32 +18,14 @@ extension Model {
   }
 
   private func logits(of input: Input, training: Bool) throws(DynaMoEError) -> [Float] {
-    let (count, overflow) = input.rows.multipliedReportingOverflow(by: outputs)
-    guard !overflow else {
-      throw .argument("rows is \(input.rows): more logits than any memory holds")
+    try filled(rows: input.rows, outputs: outputs) { logits throws(DynaMoEError) in
+      try forward(input, training: training, into: logits)
     }
-    var logits = [Float](repeating: 0, count: count)
-    var failure: DynaMoEError?
-    logits.withUnsafeMutableBufferPointer { logits in
-      do throws(DynaMoEError) {
-        try forward(input, training: training, into: logits)
-      } catch {
-        failure = error
-      }
-    }
-    if let failure { throw failure }
-    return logits
   }
 
   /// The class with the largest logit of each row of features [T · inputs].
   public func classes(of x: [Float]) throws(DynaMoEError) -> [Int] {
-    let logits = try logits(of: x)
-    return (0..<logits.count / outputs).map { row in
-      var best = 0
-      for output in 1..<max(outputs, 1)
-      where logits[row * outputs + output] > logits[row * outputs + best] { best = output }
-      return best
-    }
+    largest(try logits(of: x), outputs: outputs)
   }
 
   /// ``trainBatch(_:_:sampleWeight:)`` of features and one class per row; -1: the row is ignored.
@@ -51,7 +33,7 @@ extension Model {
   public func trainBatch(
     _ x: [Float], classes: [Int32], sampleWeight: [Float]? = nil
   ) throws(DynaMoEError) -> Losses {
-    try withInput(x) { input throws(DynaMoEError) in
+    try withInput(x, columns: self.input.inputs) { input throws(DynaMoEError) in
       try borrowing(classes) { targets throws(DynaMoEError) in
         try trainBatch(input, .classes(targets), weights: sampleWeight)
       }
@@ -63,7 +45,7 @@ extension Model {
   public func trainBatch(
     _ x: [Float], values: [Float], sampleWeight: [Float]? = nil
   ) throws(DynaMoEError) -> Losses {
-    try withInput(x) { input throws(DynaMoEError) in
+    try withInput(x, columns: self.input.inputs) { input throws(DynaMoEError) in
       try borrowing(values) { targets throws(DynaMoEError) in
         try trainBatch(input, .values(targets), weights: sampleWeight)
       }
@@ -85,7 +67,7 @@ extension Model {
 
   /// ``evaluate(_:_:)`` of features and one class per row.
   public func evaluate(_ x: [Float], classes: [Int32]) throws(DynaMoEError) -> Evaluation {
-    try withInput(x) { input throws(DynaMoEError) in
+    try withInput(x, columns: self.input.inputs) { input throws(DynaMoEError) in
       try borrowing(classes) { targets throws(DynaMoEError) in
         try evaluate(input, .classes(targets))
       }
@@ -94,7 +76,7 @@ extension Model {
 
   /// ``evaluate(_:_:)`` of features and values [T · C], a regression.
   public func evaluate(_ x: [Float], values: [Float]) throws(DynaMoEError) -> Evaluation {
-    try withInput(x) { input throws(DynaMoEError) in
+    try withInput(x, columns: self.input.inputs) { input throws(DynaMoEError) in
       try borrowing(values) { targets throws(DynaMoEError) in
         try evaluate(input, .values(targets))
       }
@@ -118,16 +100,70 @@ extension Model {
       try trainBatch(input, targets, sampleWeight: weights)
     }
   }
+}
 
-  private func withInput<Result>(
-    _ x: [Float], _ body: (Input) throws(DynaMoEError) -> Result
-  ) throws(DynaMoEError) -> Result {
-    let columns = input.inputs
-    guard x.count % columns == 0 else {
-      throw .argument("x has \(x.count) values, allowed: a multiple of inputs = \(columns)")
+extension Session {
+  /// logits [T · C] of features [T · inputs].
+  public func logits(of x: [Float]) throws(DynaMoEError) -> [Float] {
+    try withInput(x, columns: inputs) { input throws(DynaMoEError) in
+      try self.logits(of: input)
     }
-    return try borrowing(x) { x throws(DynaMoEError) in
-      try body(.features(x, rows: x.count / columns))
+  }
+
+  /// logits [T · C] of token ids [T].
+  public func logits(ofTokens ids: [Int32]) throws(DynaMoEError) -> [Float] {
+    try borrowing(ids) { ids throws(DynaMoEError) in try self.logits(of: .tokens(ids)) }
+  }
+
+  private func logits(of input: Input) throws(DynaMoEError) -> [Float] {
+    try filled(rows: input.rows, outputs: outputs) { logits throws(DynaMoEError) in
+      try forward(input, into: logits)
+    }
+  }
+
+  /// The class with the largest logit of each row of features [T · inputs].
+  public func classes(of x: [Float]) throws(DynaMoEError) -> [Int] {
+    largest(try logits(of: x), outputs: outputs)
+  }
+
+  /// ``evaluate(_:_:)`` of features and one class per row.
+  public func evaluate(_ x: [Float], classes: [Int32]) throws(DynaMoEError) -> Evaluation {
+    try withInput(x, columns: inputs) { input throws(DynaMoEError) in
+      try borrowing(classes) { targets throws(DynaMoEError) in
+        try evaluate(input, .classes(targets))
+      }
+    }
+  }
+
+  /// ``evaluate(_:_:)`` of features and values [T · C], a regression.
+  public func evaluate(_ x: [Float], values: [Float]) throws(DynaMoEError) -> Evaluation {
+    try withInput(x, columns: inputs) { input throws(DynaMoEError) in
+      try borrowing(values) { targets throws(DynaMoEError) in
+        try evaluate(input, .values(targets))
+      }
+    }
+  }
+
+  /// ``evaluate(_:_:)`` of token ids and one class per row.
+  public func evaluate(tokens ids: [Int32], classes: [Int32]) throws(DynaMoEError) -> Evaluation {
+    try borrowing(ids) { ids throws(DynaMoEError) in
+      try borrowing(classes) { targets throws(DynaMoEError) in
+        try evaluate(.tokens(ids), .classes(targets))
+      }
+    }
+  }
+
+  /// The routing of the latest forward in `layer`: active [T · N] and gate weights [T · N], 0 where
+  /// not active.
+  ///
+  /// - Throws: ``DynaMoEError/state(_:)`` before any forward, ``DynaMoEError/busy(_:)``.
+  public func lastRouting(
+    layer: Int
+  ) throws(DynaMoEError) -> (active: [Bool], weights: [Float]) {
+    try copyLastRouting(layer: layer, active: nil, weights: nil)
+    return try copied(count: try lastRows * expertCount(layer: layer)) {
+      (active, weights) throws(DynaMoEError) in
+      try self.copyLastRouting(layer: layer, active: active, weights: weights)
     }
   }
 }
@@ -141,22 +177,71 @@ extension RoutedNetwork {
     layer: Int
   ) throws(DynaMoEError) -> (active: [Bool], weights: [Float]) {
     try copyLastRouting(layer: layer, active: nil, weights: nil)
-    let count = lastRows * expertCount(layer: layer)
-    var active = [UInt8](repeating: 0, count: count)
-    var weights = [Float](repeating: 0, count: count)
-    var failure: DynaMoEError?
-    active.withUnsafeMutableBufferPointer { active in
-      weights.withUnsafeMutableBufferPointer { weights in
-        do throws(DynaMoEError) {
-          try copyLastRouting(layer: layer, active: active, weights: weights)
-        } catch {
-          failure = error
-        }
-      }
+    return try copied(count: lastRows * expertCount(layer: layer)) {
+      (active, weights) throws(DynaMoEError) in
+      try self.copyLastRouting(layer: layer, active: active, weights: weights)
     }
-    if let failure { throw failure }
-    return (active.map { $0 != 0 }, weights)
   }
+}
+
+// MARK: - Shared
+
+private func withInput<Result>(
+  _ x: [Float], columns: Int, _ body: (Input) throws(DynaMoEError) -> Result
+) throws(DynaMoEError) -> Result {
+  guard x.count % columns == 0 else {
+    throw .argument("x has \(x.count) values, allowed: a multiple of inputs = \(columns)")
+  }
+  return try borrowing(x) { x throws(DynaMoEError) in
+    try body(.features(x, rows: x.count / columns))
+  }
+}
+
+/// The logits [T · C] that `body` writes.
+private func filled(
+  rows: Int, outputs: Int,
+  _ body: (UnsafeMutableBufferPointer<Float>) throws(DynaMoEError) -> Void
+) throws(DynaMoEError) -> [Float] {
+  let (count, overflow) = rows.multipliedReportingOverflow(by: outputs)
+  guard !overflow else {
+    throw .argument("rows is \(rows): more logits than any memory holds")
+  }
+  var logits = [Float](repeating: 0, count: count)
+  var failure: DynaMoEError?
+  logits.withUnsafeMutableBufferPointer { logits in
+    do throws(DynaMoEError) { try body(logits) } catch { failure = error }
+  }
+  if let failure { throw failure }
+  return logits
+}
+
+/// The class with the largest logit of each row.
+private func largest(_ logits: [Float], outputs: Int) -> [Int] {
+  (0..<logits.count / outputs).map { row in
+    var best = 0
+    for output in 1..<max(outputs, 1)
+    where logits[row * outputs + output] > logits[row * outputs + best] { best = output }
+    return best
+  }
+}
+
+/// The active sets and weights that `body` writes.
+private func copied(
+  count: Int,
+  _ body: (
+    UnsafeMutableBufferPointer<UInt8>, UnsafeMutableBufferPointer<Float>
+  ) throws(DynaMoEError) -> Void
+) throws(DynaMoEError) -> (active: [Bool], weights: [Float]) {
+  var active = [UInt8](repeating: 0, count: count)
+  var weights = [Float](repeating: 0, count: count)
+  var failure: DynaMoEError?
+  active.withUnsafeMutableBufferPointer { active in
+    weights.withUnsafeMutableBufferPointer { weights in
+      do throws(DynaMoEError) { try body(active, weights) } catch { failure = error }
+    }
+  }
+  if let failure { throw failure }
+  return (active.map { $0 != 0 }, weights)
 }
 
 /// `withUnsafeBufferPointer` with typed errors.

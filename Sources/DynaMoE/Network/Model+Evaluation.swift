@@ -6,20 +6,6 @@ import DynaMoEKernels
   import Musl
 #endif
 
-/// Memory of evaluations, which run in chunks of rows.
-final class EvaluationPass {
-  /// Rows of a chunk: enough for the products, few enough for the memory of any number of rows to
-  /// stay bounded.
-  static let chunkRows = 4096
-
-  /// h [chunk, D], overwritten by each block.
-  var hidden = Buffer<Float>()
-  var normalised = Buffer<Float>()
-  var norm = NormPass()
-  var active = Buffer<UInt8>()
-  var weights = Buffer<Float>()
-}
-
 /// The result of an evaluation.
 public struct Evaluation: Equatable, Sendable {
   /// The task's loss over the rows that count, 0 without any.
@@ -44,6 +30,13 @@ extension Model {
   /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``,
   ///   ``DynaMoEError/failed(_:)`` when a logit or the loss is not finite.
   public func evaluate(_ input: Input, _ targets: Targets) throws(DynaMoEError) -> Evaluation {
+    try evaluate(input, targets, evaluation)
+  }
+
+  /// The same with the memory and the statistics of `pass`.
+  func evaluate(
+    _ input: Input, _ targets: Targets, _ pass: EvaluationPass
+  ) throws(DynaMoEError) -> Evaluation {
     let start = Profile.begin()
     defer { Profile.end(.call, start) }
     let rows = input.rows
@@ -53,31 +46,31 @@ extension Model {
     var explained = ExplainedVariance(targets, rows: rows, outputs: outputs)
     let slice = head.largestSlice(min(rows, EvaluationPass.chunkRows))
     try withMemory(for: "the logits of \(slice) rows") { () throws(AllocationError) in
-      try batch.logitGradient.reserve(slice * outputs)
-      try batch.rowLoss.reserve(slice)
+      try pass.batch.logitGradient.reserve(slice * outputs)
+      try pass.batch.rowLoss.reserve(slice)
     }
-    for layer in layers { layer.beginEvaluation() }
+    for layer in pass.statistics { layer.beginEvaluation() }
     if let source {
       for first in stride(from: 0, to: rows, by: EvaluationPass.chunkRows) {
         let count = min(EvaluationPass.chunkRows, rows - first)
         let x = try evaluateBlocks(
-          source.advanced(first, inputs: self.input.inputs), rows: count, firstRow: nil)
+          source.advanced(first, inputs: self.input.inputs), rows: count, firstRow: nil, pass)
         for start in stride(from: 0, to: count, by: slice) {
           let part = min(slice, count - start)
-          let logits = batch.logitGradient.base
+          let logits = pass.batch.logitGradient.base
           try head.forward(x + start * width, rows: part, into: logits)
           explained?.add(logits, first: first + start, count: part)
           task.add(
             logits, first: first + start, count: part, gradient: logits,
-            rowLoss: batch.rowLoss.base, backend: backend)
+            rowLoss: pass.batch.rowLoss.base, backend: backend)
         }
       }
     }
     guard task.mean.isFinite else {
       throw .failed("the loss of the evaluation is not finite")
     }
-    let means = layers.map { $0.pendingCounters.meanActive ?? 0 }
-    for layer in layers { layer.commitEvaluation() }
+    let means = pass.statistics.map { $0.pendingCounters.meanActive ?? 0 }
+    for layer in pass.statistics { layer.commitEvaluation() }
     return Evaluation(
       loss: task.mean, accuracy: task.countedRows > 0 ? task.accuracy : nil,
       r2: explained?.value,
@@ -85,87 +78,69 @@ extension Model {
       countedRows: task.countedRows, meanActive: means)
   }
 
-  /// Logits of any number of rows; the routing of all rows is recorded.
+  /// Logits of any number of rows; the routing of all rows is recorded in `pass`.
   func evaluationForward(
-    _ source: RowSource?, rows: Int, into logits: UnsafeMutablePointer<Float>?
+    _ source: RowSource?, rows: Int, into logits: UnsafeMutablePointer<Float>?,
+    _ pass: EvaluationPass
   ) throws(DynaMoEError) {
     guard let source else {
-      latest = .evaluation(rows: 0)
+      pass.latest = .evaluation(rows: 0)
       return
     }
     let slice = head.largestSlice(min(rows, EvaluationPass.chunkRows))
     try withMemory(for: "the logits of \(slice) rows") { () throws(AllocationError) in
-      if logits == nil { try batch.logitGradient.reserve(slice * outputs) }
+      if logits == nil { try pass.batch.logitGradient.reserve(slice * outputs) }
     }
-    latest = .none
+    pass.latest = .none
     try withMemory(for: "the routing of \(rows) rows") { () throws(AllocationError) in
-      for record in evaluationRecords { try record.reserve(rows: rows) }
+      for record in pass.records { try record.reserve(rows: rows) }
     }
-    for layer in layers { layer.beginEvaluation() }
+    for layer in pass.statistics { layer.beginEvaluation() }
     for first in stride(from: 0, to: rows, by: EvaluationPass.chunkRows) {
       let count = min(EvaluationPass.chunkRows, rows - first)
       let x = try evaluateBlocks(
-        source.advanced(first, inputs: input.inputs), rows: count, firstRow: first)
+        source.advanced(first, inputs: input.inputs), rows: count, firstRow: first, pass)
       for start in stride(from: 0, to: count, by: slice) {
         try head.forward(
           x + start * width, rows: min(slice, count - start),
-          into: logits.map { $0 + (first + start) * outputs } ?? batch.logitGradient.base)
+          into: logits.map { $0 + (first + start) * outputs } ?? pass.batch.logitGradient.base)
       }
     }
-    for layer in layers { layer.commitEvaluation() }
-    latest = .evaluation(rows: rows)
+    for layer in pass.statistics { layer.commitEvaluation() }
+    pass.latest = .evaluation(rows: rows)
   }
 
   /// What the head reads of one chunk; its routing goes to the records from `firstRow` on, or
   /// nowhere.
   private func evaluateBlocks(
-    _ source: RowSource, rows: Int, firstRow: Int?
+    _ source: RowSource, rows: Int, firstRow: Int?, _ pass: EvaluationPass
   ) throws(DynaMoEError) -> UnsafePointer<Float> {
     try withMemory(for: "an evaluation of \(rows) rows") { () throws(AllocationError) in
-      try evaluation.reserve(rows: rows, width: width, experts: mostExperts)
+      try pass.reserve(rows: rows, width: width, experts: mostExperts)
     }
-    let h = evaluation.hidden.base
+    let h = pass.hidden.base
     input.forward(source, rows: rows, into: h)
     for index in blocks.indices {
       try withMemory(for: "an evaluation of \(rows) rows") { () throws(AllocationError) in
-        try evaluateBlock(index, h, rows: rows, firstRow: firstRow)
+        try evaluateBlock(index, h, rows: rows, firstRow: firstRow, pass)
       }
-      try layers[index].checkFinite(evaluationPass)
-      layers[index].countEvaluation(
-        evaluationPass, weights: routing(index, firstRow: firstRow).weights)
+      try layers[index].checkFinite(pass.layer)
+      pass.statistics[index].countEvaluation(
+        pass.layer, weights: pass.routing(layer: index, firstRow: firstRow).weights)
     }
     return try withMemory(for: "an evaluation of \(rows) rows") { () throws(AllocationError) in
-      try head.norm.normalise(h, rows: rows, into: evaluation.normalised.base, &evaluation.norm)
+      try head.norm.normalise(h, rows: rows, into: pass.normalised.base, &pass.norm)
     }
   }
 
   /// One block over h in place.
   func evaluateBlock(
-    _ index: Int, _ h: UnsafeMutablePointer<Float>, rows: Int, firstRow: Int?
+    _ index: Int, _ h: UnsafeMutablePointer<Float>, rows: Int, firstRow: Int?,
+    _ pass: EvaluationPass
   ) throws(AllocationError) {
-    let (active, weights) = routing(index, firstRow: firstRow)
-    try blocks[index].evaluate(
-      h, rows: rows, normalised: evaluation.normalised.base, norm: &evaluation.norm,
-      evaluationPass, active: active, weights: weights)
-  }
-
-  private func routing(
-    _ index: Int, firstRow: Int?
-  ) -> (active: UnsafeMutablePointer<UInt8>, weights: UnsafeMutablePointer<Float>) {
-    guard let firstRow else { return (evaluation.active.base, evaluation.weights.base) }
-    let record = evaluationRecords[index]
-    let offset = firstRow * record.experts
-    return (record.active + offset, record.weights + offset)
+    let (active, weights) = pass.routing(layer: index, firstRow: firstRow)
+    try blocks[index].evaluate(h, rows: rows, pass, active: active, weights: weights)
   }
 
   var mostExperts: Int { layers.reduce(0) { max($0, $1.expertCount) } }
-}
-
-extension EvaluationPass {
-  func reserve(rows: Int, width: Int, experts: Int) throws(AllocationError) {
-    try hidden.reserve(rows * width)
-    try normalised.reserve(rows * width)
-    try active.reserve(rows * experts)
-    try weights.reserve(rows * experts)
-  }
 }

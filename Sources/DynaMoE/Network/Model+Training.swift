@@ -43,10 +43,12 @@ extension Model {
     let source = training ? try checkTrainingInput(input) : try checkInput(input)
     if let logits { try checkRoom("logits", logits.count, rows: rows, columns: outputs) }
     guard training else {
-      try evaluationForward(source, rows: rows, into: logits?.baseAddress)
+      try evaluationForward(source, rows: rows, into: logits?.baseAddress, evaluation)
       return
     }
     guard let source else { return }
+    try changes.beginChange()
+    defer { changes.endChange() }
     trainingState = .none
     latest = .none
     try withMemory(for: "a training forward of \(rows) rows") { () throws(AllocationError) in
@@ -95,6 +97,8 @@ extension Model {
     let rows = try requirePending()
     try checkTargets(targets, rows: rows)
     try checkInputGradient(inputGradient, rows: rows)
+    try changes.beginChange()
+    defer { changes.endChange() }
     try reserveSlice(rows)
     try reserveBackward(rows)
     gradientMoments?.begin(backend)
@@ -121,6 +125,8 @@ extension Model {
     let rows = try requirePending()
     let base = try checkGradient(outputGradient, rows: rows, columns: outputs, backend: backend)
     try checkInputGradient(inputGradient, rows: rows)
+    try changes.beginChange()
+    defer { changes.endChange() }
     try reserveBackward(rows)
     gradientMoments?.begin(backend)
     let slice = head.sliceRows
@@ -162,6 +168,8 @@ extension Model {
     try checkTargets(targets, rows: rows)
     try checkSampleWeight(sampleWeight, rows: rows)
     let rate = try storage.optimizer.learningRate(override: nil)
+    try changes.beginChange()
+    defer { changes.endChange() }
     trainingState = .none
     latest = .none
     try reserveSlice(rows)

@@ -20,7 +20,6 @@ public final class Model: RoutedNetwork {
   let passes: [BlockPass]
   let scratch = BlockScratch()
   let batch = BatchPass()
-  let evaluation = EvaluationPass()
 
   /// A network with weights drawn from `seed`: the same seed and configuration give the same bits.
   public convenience init(
@@ -55,7 +54,7 @@ public final class Model: RoutedNetwork {
     passes = resolved.layers.map { BlockPass(experts: $0.experts) }
     super.init(
       storage, layers: blocks.map(\.layer), passes: passes.map(\.layer),
-      records: passes.map(\.record))
+      records: passes.map(\.record), batch: batch)
     storage.optimizer.separate(
       blocks.flatMap(\.layer.weightRanges)
         + [input.weightRange, head.separateRange].compactMap { $0 })

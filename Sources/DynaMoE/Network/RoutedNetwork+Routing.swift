@@ -16,27 +16,15 @@ extension RoutedNetwork {
     layer: Int, coactivation: Bool = true
   ) throws(DynaMoEError) -> RoutingStatistics {
     try check(layer)
-    let experts = layers[layer].expertCount
-    if coactivation {
-      try AvailableMemory.check(
-        experts * experts * MemoryLayout<Int>.stride, for: "the co-activation of layer \(layer)")
-    }
-    return RoutingStatistics(
-      layers[layer].counters, participation: layers[layer].inputMoments?.participation,
-      coactivation: coactivation)
+    return try layers[layer].statistics.routing(layer: layer, coactivation: coactivation)
   }
 
   public func resetRoutingStatistics() {
-    for layer in layers { layer.resetStatistics() }
+    for layer in layers { layer.statistics.reset() }
   }
 
   /// Rows of the latest forward; 0 before any.
-  public var lastRows: Int {
-    switch latest {
-    case .none: 0
-    case .training(let rows), .evaluation(let rows): rows
-    }
-  }
+  public var lastRows: Int { latest.rows }
 
   /// The routing of the latest forward in `layer`: `active [T, N]` of 0 and 1, `weights [T, N]`, 0
   /// where not active.
@@ -52,22 +40,12 @@ extension RoutedNetwork {
     switch latest {
     case .none: throw .state("there is no routing before a forward")
     case .training: record = trainingRecords[layer]
-    case .evaluation: record = evaluationRecords[layer]
+    case .evaluation: record = evaluation.records[layer]
     }
-    let count = lastRows * layers[layer].expertCount
-    for (name, capacity) in [("active", active?.count), ("weights", weights?.count)] {
-      guard capacity ?? count >= count else {
-        throw .argument(
-          "\(name) has room for \(capacity ?? 0) values, allowed: at least rows * experts = \(count)"
-        )
-      }
-    }
-    guard count > 0 else { return }
-    active?.baseAddress?.update(from: record.active, count: count)
-    weights?.baseAddress?.update(from: record.weights, count: count)
+    try record.copy(rows: lastRows, active: active, weights: weights)
   }
 
-  private func check(_ layer: Int) throws(DynaMoEError) {
+  func check(_ layer: Int) throws(DynaMoEError) {
     guard layers.indices ~= layer else {
       throw .argument("layer is \(layer), allowed: 0 to \(layers.count - 1)")
     }

@@ -3,7 +3,8 @@ import DynaMoEKernels
 /// What ``Model`` and ``MoELayer`` have in common: parameters, optimizer, routing and files.
 ///
 /// A call that throws leaves parameters, buffers, optimizer state, counts and statistics as they
-/// were. One thread at a time may use a network; different networks are independent.
+/// were. One thread at a time may use a network; different networks are independent. Several threads
+/// evaluate one ``Model`` through a ``Session`` each.
 public class RoutedNetwork {
   /// The training forward that loss and backward speak of.
   enum TrainingState {
@@ -14,21 +15,14 @@ public class RoutedNetwork {
     case finished(rows: Int)
   }
 
-  /// The forward that `copyLastRouting` speaks of.
-  enum LatestForward {
-    case none
-    case training(rows: Int)
-    case evaluation(rows: Int)
-  }
-
   let storage: NetworkStorage
   let layers: [RoutedLayer]
   let trainingPasses: [LayerPass]
   let trainingRecords: [RoutingRecord]
-  let evaluationRecords: [RoutingRecord]
-  let evaluationPass = LayerPass()
+  /// Of the network's own evaluations.
+  let evaluation: EvaluationPass
+  let changes = ChangeGate()
   var trainingState = TrainingState.none
-  var latest = LatestForward.none
   /// When the gradient variance is measured.
   var gradientMoments: GradientMoments?
   /// Training forwards so far: the key of the next one's noise.
@@ -36,17 +30,21 @@ public class RoutedNetwork {
 
   init(
     _ storage: NetworkStorage, layers: [RoutedLayer], passes: [LayerPass],
-    records: [RoutingRecord]
+    records: [RoutingRecord], batch: BatchPass = BatchPass()
   ) {
     self.storage = storage
     self.layers = layers
     trainingPasses = passes
     trainingRecords = records
-    evaluationRecords = layers.map { RoutingRecord(experts: $0.expertCount) }
+    evaluation = EvaluationPass(statistics: layers.map(\.statistics), batch: batch)
     for layer in layers { layer.router.initializeBuffers(losses: storage.losses) }
   }
 
   var backend: Backend { storage.backend }
+  var latest: LatestForward {
+    get { evaluation.latest }
+    set { evaluation.latest = newValue }
+  }
   var moment: TrainingMoment { TrainingMoment(seed: storage.seed, step: trainingForwards) }
 
   // MARK: - Tensors
@@ -68,13 +66,13 @@ public class RoutedNetwork {
   /// Copies `values` into the parameter `name`, in effect from the next call.
   ///
   /// - Throws: ``DynaMoEError/argument(_:)`` for an unknown name, another number of values, NaN or
-  ///   infinity; ``DynaMoEError/state(_:)`` of a network for evaluation only.
+  ///   infinity; ``DynaMoEError/state(_:)`` of a network for evaluation only;
+  ///   ``DynaMoEError/busy(_:)`` while a session evaluates.
   public func setParameter(
     _ name: String, _ values: UnsafeBufferPointer<Float>
   ) throws(DynaMoEError) {
     try requireTraining()
     try set(name, values, in: storage.parameters, "parameter")
-    storage.matrices.invalidate(name)
   }
 
   /// Copies `values` into the buffer `name`, in effect from the next call; throws as
@@ -96,7 +94,10 @@ public class RoutedNetwork {
     if let bad = values.firstIndex(where: { !$0.isFinite }) {
       throw .argument("\(name)[\(bad)] is \(values[bad]), allowed: finite numbers")
     }
+    try changes.beginChange()
+    defer { changes.endChange() }
     _ = destination.update(from: values)
+    storage.matrices.invalidate(name)
   }
 
   /// Number of elements of all parameters.
@@ -115,13 +116,16 @@ public class RoutedNetwork {
   ///
   /// - Parameter learningRate: finite and at least 0; nil: the configured one of this step.
   /// - Throws: ``DynaMoEError/argument(_:)``; ``DynaMoEError/failed(_:)`` when a gradient is not
-  ///   finite; ``DynaMoEError/state(_:)`` of a network for evaluation only.
+  ///   finite; ``DynaMoEError/state(_:)`` of a network for evaluation only;
+  ///   ``DynaMoEError/busy(_:)`` while a session evaluates.
   public func step(learningRate: Double? = nil) throws(DynaMoEError) {
     try requireTraining()
     let start = Profile.begin()
     defer { Profile.end(.call, start) }
     let rate = try storage.optimizer.learningRate(override: learningRate)
     let scale = try storage.optimizer.gradientScale()
+    try changes.beginChange()
+    defer { changes.endChange() }
     applyStep(rate, scale)
   }
 

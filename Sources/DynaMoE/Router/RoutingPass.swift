@@ -51,4 +51,24 @@ final class RoutingRecord {
 
   var active: UnsafeMutablePointer<UInt8> { activeStore.base }
   var weights: UnsafeMutablePointer<Float> { weightStore.base }
+
+  /// Copies the first `rows` rows out.
+  ///
+  /// - Throws: ``DynaMoEError/argument(_:)`` when an array is too small.
+  func copy(
+    rows: Int, active: UnsafeMutableBufferPointer<UInt8>?,
+    weights: UnsafeMutableBufferPointer<Float>?
+  ) throws(DynaMoEError) {
+    let count = rows * experts
+    for (name, capacity) in [("active", active?.count), ("weights", weights?.count)] {
+      guard capacity ?? count >= count else {
+        throw .argument(
+          "\(name) has room for \(capacity ?? 0) values, allowed: at least rows * experts = \(count)"
+        )
+      }
+    }
+    guard count > 0 else { return }
+    active?.baseAddress?.update(from: self.active, count: count)
+    weights?.baseAddress?.update(from: self.weights, count: count)
+  }
 }

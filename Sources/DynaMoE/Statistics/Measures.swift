@@ -20,7 +20,9 @@ extension RoutedNetwork {
   /// What is measured besides the statistics that are always on.
   public var measures: Measures {
     var measures: Measures = []
-    if layers.contains(where: { $0.inputMoments != nil }) { measures.insert(.participation) }
+    if layers.contains(where: { $0.statistics.inputMoments != nil }) {
+      measures.insert(.participation)
+    }
     if gradientMoments != nil { measures.insert(.gradientVariance) }
     return measures
   }
@@ -65,13 +67,13 @@ extension RoutedNetwork {
     }
     gradientMoments = gradients
     for (layer, moments) in zip(layers, moments) {
-      layer.inputMoments = moments.total
-      layer.pendingInputMoments = moments.pending
+      layer.statistics.inputMoments = moments.total
+      layer.statistics.pendingInputMoments = moments.pending
     }
     if !measures.contains(.participation) {
       for layer in layers {
-        layer.inputMoments = nil
-        layer.pendingInputMoments = nil
+        layer.statistics.inputMoments = nil
+        layer.statistics.pendingInputMoments = nil
       }
     }
   }

@@ -1,6 +1,14 @@
 """All planted errors."""
 
-from planted import evaluation, extremes, gradients, losses, routing, training
+from planted import (
+    evaluation,
+    extremes,
+    gradients,
+    losses,
+    routing,
+    sessions,
+    training,
+)
 
 ALL = (
     gradients.ERRORS
@@ -9,6 +17,7 @@ ALL = (
     + training.ERRORS
     + evaluation.ERRORS
     + extremes.ERRORS
+    + sessions.ERRORS
 )
 
 _names = [error.name for error in ALL]

@@ -62,13 +62,13 @@ model.wrong(
 )
 model.wrong(
     "evaluate: counts of the evaluation before",
-    "    ⟦for layer in layers { layer.beginEvaluation() }⟧\n    if let source",
+    "    ⟦for layer in pass.statistics { layer.beginEvaluation() }⟧\n    if let source",
     "_ = 0",
     "StatisticsTests|BatchTests",
 )
 model.wrong(
     "forward: counts of the evaluation before",
-    "    ⟦for layer in layers { layer.beginEvaluation() }⟧\n    for first",
+    "    ⟦for layer in pass.statistics { layer.beginEvaluation() }⟧\n    for first",
     "_ = 0",
     "StatisticsTests|BatchTests",
 )
@@ -77,7 +77,7 @@ model.wrong(
     "source.advanced(«first», inputs: input.inputs)",
     "0",
 )
-model.wrong("forward: routing over one another", "rows: count, firstRow: «first»)", "0")
+model.wrong("forward: routing over one another", "rows: count, firstRow: «first», pass)", "0")
 model.wrong(
     "forward: slice of the first",
     "x + «start» * width, rows: min(slice, count - start)",
@@ -93,7 +93,8 @@ model.wrong(
     "logits.map { $0 + «(first + start)» * outputs }",
     "first",
 )
-model.wrong(
+passes = File(ERRORS, "Network/EvaluationPass.swift", CHUNKS)
+passes.wrong(
     "forward: place of the routing", "let offset = «firstRow» * record.experts", "0"
 )
 
@@ -105,7 +106,7 @@ layer.wrong(
 )
 layer.wrong(
     "layer: chunks over one another",
-    "into: y + «first» * width,\n          evaluationPass",
+    "into: y + «first» * width,\n          evaluation.layer",
     "0",
 )
 layer.wrong(
@@ -120,13 +121,13 @@ layer.wrong(
 )
 layer.wrong(
     "layer: statistics of the last chunk only",
-    "⟦layer.countEvaluation(evaluationPass, weights: weights)⟧",
+    "⟦layer.statistics.countEvaluation(evaluation.layer, weights: weights)⟧",
     "if first + EvaluationPass.chunkRows >= rows { "
-    "layer.countEvaluation(evaluationPass, weights: weights) }",
+    "layer.statistics.countEvaluation(evaluation.layer, weights: weights) }",
 )
 layer.wrong(
     "layer: counts of the evaluation before",
-    "⟦layer.beginEvaluation()⟧",
+    "⟦layer.statistics.beginEvaluation()⟧",
     "_ = 0",
     "StatisticsTests",
 )

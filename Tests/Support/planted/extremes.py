@@ -17,15 +17,18 @@ scores.wrong(
 layer = File(ERRORS, "Layer/RoutedLayer.swift", "ExtremeTests|MeasuresTests")
 layer.wrong(
     "participation: a refused forward stays",
-    "if training != nil { ⟦pendingInputMoments.reset()⟧ }",
+    "if training != nil { ⟦moments.reset()⟧ }",
     "_ = 0",
 )
-layer.wrong(
+statistics = File(
+    ERRORS, "Statistics/LayerStatistics.swift", "ExtremeTests|MeasuresTests"
+)
+statistics.wrong(
     "participation: a refused evaluation stays",
     "⟦pendingInputMoments?.reset()⟧",
     "_ = 0",
 )
-layer.wrong("participation: not forgotten", "⟦inputMoments?.reset()⟧", "_ = 0")
+statistics.wrong("participation: not forgotten", "⟦inputMoments?.reset()⟧", "_ = 0")
 network = File(ERRORS, "Network/RoutedNetwork.swift", "ExtremeTests|MeasuresTests")
 network.wrong(
     "losses: coefficient of sparsity after the step",

@@ -400,6 +400,6 @@ calibration.wrong(
 calibration.wrong(
     "calibration: layers do not see their predecessors",
     "try evaluateBlock(\n          index, hidden.base + first * width, rows: "
-    "min(chunk, rows - first), firstRow: nil)",
+    "min(chunk, rows - first), firstRow: nil,\n          evaluation)",
     "_ = index",
 )

@@ -327,10 +327,13 @@ layer.wrong(
 )
 layer.wrong(
     "commit: no statistics",
-    "⟦counters.add(pass.dispatch, pass.routing, weights: record.weights)⟧",
+    "⟦statistics.counters.add(pass.dispatch, pass.routing, weights: record.weights)⟧",
     "_ = 0",
 )
-layer.wrong(
+statistics = File(
+    ERRORS, "Statistics/LayerStatistics.swift", "StatisticsTests|SessionTests"
+)
+statistics.wrong(
     "commit: no statistics of evaluations",
     "⟦counters.add(pendingCounters)⟧",
     "_ = 0",

@@ -24,6 +24,7 @@ from .layer import MoELayer
 from .model import Model
 from .presets import Preset, preset, presets
 from .schedule import schedule
+from .session import Session
 from .statistics import Routing, RoutingStatistics
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ __all__ = [
     "Routing",
     "RoutingStatistics",
     "ScheduleConfig",
+    "Session",
     "build_info",
     "callbacks",
     "data",

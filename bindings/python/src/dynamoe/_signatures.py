@@ -351,6 +351,21 @@ FUNCTIONS: dict[str, Signature] = {
     ),
     "dynamoe_model_calibrate": _status(c_void_p, *_FEATURES, *_ARRAY),
     "dynamoe_model_calibrate_tokens": _status(c_void_p, *_TOKENS, *_ARRAY),
+    "dynamoe_session_create": _status(c_void_p, _OUT_HANDLE),
+    "dynamoe_session_free": _status(c_void_p),
+    "dynamoe_session_threads_set": _status(c_void_p, c_int32),
+    "dynamoe_session_forward": _status(c_void_p, *_FEATURES, *_ARRAY),
+    "dynamoe_session_forward_tokens": _status(c_void_p, *_TOKENS, *_ARRAY),
+    "dynamoe_session_evaluate": _status(
+        c_void_p, *_FEATURES, _TARGETS, POINTER(Evaluation), *_ARRAY
+    ),
+    "dynamoe_session_evaluate_tokens": _status(
+        c_void_p, *_TOKENS, _TARGETS, POINTER(Evaluation), *_ARRAY
+    ),
+    "dynamoe_session_routing_statistics": _status(c_void_p, c_size_t, *_STATISTICS),
+    "dynamoe_session_routing_reset": _status(c_void_p),
+    "dynamoe_session_last_rows": _status(c_void_p, POINTER(c_size_t)),
+    "dynamoe_session_last_routing": _status(c_void_p, c_size_t, *_ARRAY, *_ARRAY),
     **_network("layer", LayerConfig, ()),
     "dynamoe_layer_losses": _status(c_void_p, POINTER(Losses)),
     "dynamoe_layer_backward": _status(c_void_p, *_ARRAY, *_ARRAY),

@@ -1,4 +1,4 @@
-"""What a network does with rows when it is not trained: logits, predictions, evaluation."""
+"""What models and sessions do with rows without training: logits, predictions, evaluation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from . import _arrays
 from . import _signatures as c
 from ._arrays import FloatArray, IntArray, address
 from ._library import check
-from ._memory import Functions
 from ._rows import RowReader
-from .network import Network, joined
+from .routed import Routed, joined
 from .statistics import Routing
 
 METRICS: Mapping[str, tuple[str, ...]] = {
@@ -25,33 +24,10 @@ METRICS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class Inference(Network):
-    """The part of `Model` that needs no targets to learn from. Not made by itself."""
+class Inference(Routed):
+    """The part of `Model` that a `Session` has too. Not made by itself."""
 
-    _noun = "model"
-    _prefix = "layers.{}."
-    _c = Functions("model")
-
-    def _adopt(self, out: Any) -> None:
-        super()._adopt(out)
-        info = self._info()
-        self._reader = RowReader(
-            c.TASKS[info.task], int(info.inputs), int(info.vocabulary), int(info.outputs)
-        )
-        self._width = int(info.width)
-        self._row_shape: tuple[int, ...] | None = None
-
-    def _summary(self) -> str:
-        reader = self._reader
-        rows = f"{reader.inputs} inputs" if reader.inputs else f"vocabulary {reader.vocabulary}"
-        router = self.config["router"]
-        routers = router if isinstance(router, list) else [router]
-        kinds = ", ".join(dict.fromkeys(str(r["kind"]) for r in routers))
-        return (
-            f"{reader.task}: {rows} -> {reader.outputs} outputs, width {self._width}, "
-            f"experts {self._experts}, {kinds} router, "
-            f"{self.parameter_count:,} parameters{self._precision_text}"
-        )
+    _reader: RowReader
 
     @property
     def task(self) -> str:
@@ -70,43 +46,19 @@ class Inference(Network):
             function = getattr(self._c, f"{verb}_tokens")
             check(function(handle.address, address(rows), rows.size, *rest))
 
-    def forward(self, x: Any, training: bool = False, out: FloatArray | None = None) -> FloatArray:
-        """Return the logits of `x`.
+    def forward(self, x: Any, *, out: FloatArray | None = None) -> FloatArray:
+        """Return the logits of `x`; see `Model.forward` and `Session.forward`."""
+        raise NotImplementedError
 
-        In training the router draws its noise, stored thresholds move, and what `backward` needs
-        is kept. In evaluation a row's result has the same bits whatever batch it is in, and
-        nothing changes but the routing statistics.
-
-        Parameters
-        ----------
-        x : array
-            Features [T, inputs], or integer ids [T] or [B, S] (then T = B * S).
-        training : bool, default False
-            T must be at least 1.
-        out : numpy.ndarray, optional
-            Contiguous float32 [T, C] to write into, for loops without allocation.
-
-        Returns
-        -------
-        numpy.ndarray
-            float32 [T, C]; `out` if given.
-
-        Raises
-        ------
-        ValueError
-            For a wrong shape or type, NaN or infinity, or an id outside the vocabulary.
-        DynaMoEError
-            When the logits are not finite.
-        """
+    def _logits(self, x: Any, out: FloatArray | None, *flags: int) -> tuple[FloatArray, Any]:
+        """Return the logits of `x`, in `out` if given, and the rows as they were read."""
         rows = self._reader.rows(x)
         shape = (self._reader.count(rows), self._reader.outputs)
         logits = np.empty(shape, np.float32) if out is None else _arrays.output(out, "out", shape)
         if out is not None and np.may_share_memory(rows, logits):
             rows = rows.copy()
-        self._call("forward", rows, 1 if training else 0, address(logits), logits.size)
-        if training:
-            self._row_shape, self._losses = self._reader.axes(rows), None
-        return logits
+        self._call("forward", rows, *flags, address(logits), logits.size)
+        return logits, rows
 
     def _all_logits(self, x: Any, reduce: Callable[[FloatArray], NDArray[Any]]) -> NDArray[Any]:
         rows = self._reader.rows(x)

@@ -13,13 +13,17 @@ from . import _signatures as c
 from ._arrays import FloatArray, address, shape_text
 from ._errors import DynaMoEError
 from ._library import check
+from ._memory import Functions
+from ._rows import RowReader
 from .history import History
 from .inference import Inference
+from .network import Network
+from .session import Session
 
 LOSS_NAMES = ("task", "balance", "z", "entropy", "sparsity", "total")
 
 
-class Model(Inference):
+class Model(Inference, Network):
     """A dynamic mixture-of-experts network.
 
     ``h = input(x)``; for each layer ``h = h + MoE(norm(h))``; ``logits = head(norm(h))``. Each
@@ -52,6 +56,83 @@ class Model(Inference):
     >>> model.forward(np.zeros((5, 64), np.float32)).shape
     (5, 10)
     """
+
+    _noun = "model"
+    _prefix = "layers.{}."
+    _c = Functions("model")
+
+    def _adopt(self, out: Any) -> None:
+        super()._adopt(out)
+        info = self._info()
+        self._reader = RowReader(
+            c.TASKS[info.task], int(info.inputs), int(info.vocabulary), int(info.outputs)
+        )
+        self._width = int(info.width)
+        self._row_shape: tuple[int, ...] | None = None
+
+    def _summary(self) -> str:
+        reader = self._reader
+        rows = f"{reader.inputs} inputs" if reader.inputs else f"vocabulary {reader.vocabulary}"
+        router = self.config["router"]
+        routers = router if isinstance(router, list) else [router]
+        kinds = ", ".join(dict.fromkeys(str(r["kind"]) for r in routers))
+        return (
+            f"{reader.task}: {rows} -> {reader.outputs} outputs, width {self._width}, "
+            f"experts {self._experts}, {kinds} router, "
+            f"{self.parameter_count:,} parameters{self._precision_text}"
+        )
+
+    def forward(self, x: Any, training: bool = False, out: FloatArray | None = None) -> FloatArray:
+        """Return the logits of `x`.
+
+        In training the router draws its noise, stored thresholds move, and what `backward` needs
+        is kept. In evaluation a row's result has the same bits whatever batch it is in, and
+        nothing changes but the routing statistics.
+
+        Parameters
+        ----------
+        x : array
+            Features [T, inputs], or integer ids [T] or [B, S] (then T = B * S).
+        training : bool, default False
+            T must be at least 1.
+        out : numpy.ndarray, optional
+            Contiguous float32 [T, C] to write into, for loops without allocation.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 [T, C]; `out` if given.
+
+        Raises
+        ------
+        ValueError
+            For a wrong shape or type, NaN or infinity, or an id outside the vocabulary.
+        DynaMoEError
+            When the logits are not finite.
+        """
+        logits, rows = self._logits(x, out, 1 if training else 0)
+        if training:
+            self._row_shape, self._losses = self._reader.axes(rows), None
+        return logits
+
+    def session(self, threads: int = 1) -> Session:
+        """Return a session, which evaluates this model in a thread beside others.
+
+        Parameters
+        ----------
+        threads : int, default 1
+            Threads that work on a call of the session, 1 to 256 and no more than `set_threads`.
+            1 is the calling thread alone, which gives most rows per second when as many threads
+            call sessions as there are processors. Results do not depend on it.
+
+        Raises
+        ------
+        ValueError
+            When `threads` is not such an integer.
+        DynaMoEError
+            When another thread is inside the model.
+        """
+        return Session(self, threads)
 
     def loss(self, targets: Any) -> float:
         """Return task loss plus weighted auxiliary losses of the latest training forward.

@@ -1,4 +1,4 @@
-"""What models and single layers have in common: the handle, its arrays, its statistics."""
+"""What models and single layers have in common: making, files, arrays, measures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from ctypes import byref, sizeof
-from types import TracebackType
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -17,23 +17,21 @@ from . import _signatures as c
 from ._arrays import address, as_array
 from ._errors import DynaMoEError
 from ._library import check, encoded_path, integer, number
-from ._memory import Functions, Handle, Place, Tensors
+from ._memory import Handle, Place, Tensors
 from .config import to_json
-from .statistics import Routing, RoutingStatistics
+from .routed import Routed
+from .statistics import RoutingStatistics
 
 Self = TypeVar("Self", bound="Network")
 
 _NAN = float("nan")
 
 
-class Network:
+class Network(Routed):
     """Base of `Model` and `MoELayer`. Not made by itself."""
 
-    _noun: ClassVar[str]
     # What the names of a layer's parameters begin with.
     _prefix: ClassVar[str]
-    _c: ClassVar[Functions]
-    _handle: Handle | None = None
 
     def __init__(self, config: Mapping[str, Any], seed: int = 0) -> None:
         text = to_json(config)
@@ -113,38 +111,6 @@ class Network:
             self._statistics(layer, statistics)
             self._experts.append(int(statistics.experts))
 
-    # ----------------------------------------------------------------------------- life
-
-    def _live(self) -> Handle:
-        handle = self._handle
-        if handle is None:
-            raise ValueError(f"the {self._noun} is closed")
-        return handle
-
-    def close(self) -> None:
-        """Give the network up. Its memory goes with the last view of it.
-
-        Every later method raises ValueError; closing twice is fine.
-        """
-        self._handle = None
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._handle is None
-
-    def __enter__(self: Self) -> Self:
-        self._live()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def save(self, path: str | bytes | os.PathLike[str]) -> None:
         """Write one safetensors file: parameters, buffers, config, optimizer and random state.
 
@@ -174,12 +140,6 @@ class Network:
         """The resolved configuration, every default written out; a dict that JSON can say."""
         self._live()
         return dict(json.loads(self._config_text))
-
-    @property
-    def experts(self) -> list[int]:
-        """Experts of each layer."""
-        self._live()
-        return list(self._experts)
 
     @property
     def precision(self) -> str:
@@ -280,33 +240,7 @@ class Network:
         check(self._c.auxiliary_losses(handle.address, address(values), values.size))
         return values
 
-    # ----------------------------------------------------------------------------- routing
-
-    def _layer_argument(self, layer: int) -> tuple[int, ...]:
-        """Return the arguments that name a layer: an index for models, nothing for a layer."""
-        return (layer,)
-
-    def _statistics(self, layer: int, result: c.RoutingStatistics, *arrays: NDArray[Any]) -> None:
-        handle = self._live()
-        pairs: list[int | None] = []
-        for array in arrays:
-            pairs += [address(array), array.size]
-        pairs += [None, 0] * (4 - len(arrays))
-        where = self._layer_argument(layer)
-        check(self._c.routing_statistics(handle.address, *where, byref(result), *pairs))
-
-    def _mean_k(self) -> list[float]:
-        """Return the mean K of each layer since the last reset."""
-        result = c.RoutingStatistics(struct_size=sizeof(c.RoutingStatistics))
-        means = []
-        for layer in range(self._layer_count):
-            self._statistics(layer, result)
-            means.append(float(result.mean_k))
-        return means
-
-    def _reset_statistics(self) -> None:
-        handle = self._live()
-        check(self._c.routing_reset(handle.address))
+    # ----------------------------------------------------------------------------- measures
 
     def measure(self, *, participation: bool = False, gradient_variance: bool = False) -> None:
         """Choose what `routing_stats` measures beyond what is always on.
@@ -354,62 +288,17 @@ class Network:
             Start counting anew afterwards.
         """
         variance = self.gradient_variance
-        results = [self._layer_statistics(layer, variance) for layer in range(self._layer_count)]
-        if reset:
-            self._reset_statistics()
-        return results
-
-    def _layer_statistics(self, layer: int, variance: dict[str, float] | None) -> RoutingStatistics:
-        count = self._experts[layer]
-        histogram = np.zeros(count + 1, np.int64)
-        rows = np.zeros(count, np.int64)
-        weight = np.zeros(count, np.float64)
-        together = np.zeros((count, count), np.int64)
-        r = c.RoutingStatistics(struct_size=sizeof(c.RoutingStatistics))
-        self._statistics(layer, r, histogram, rows, weight, together)
-        return RoutingStatistics(
-            experts=count,
-            rows=int(r.rows),
-            k_histogram=histogram,
-            mean_k=float(r.mean_k),
-            variance_k=float(r.variance_k),
-            expert_rows=rows,
-            mean_weight=weight,
-            entropy=float(r.entropy),
-            limited_share=float(r.limited_share),
-            unused=int(r.unused),
-            coactivation=together,
-            load_imbalance=float(r.load_imbalance),
-            load_variation=float(r.load_variation),
-            participation=None if np.isnan(r.participation) else float(r.participation),
-            gradient_variance=None if variance is None else self._of_layer(layer, variance),
-        )
+        results = super().routing_stats(reset)
+        if variance is None:
+            return results
+        return [
+            replace(result, gradient_variance=self._of_layer(layer, variance))
+            for layer, result in enumerate(results)
+        ]
 
     def _of_layer(self, layer: int, variance: dict[str, float]) -> dict[str, float]:
         prefix = self._prefix.format(layer)
         return {name: value for name, value in variance.items() if name.startswith(prefix)}
-
-    @property
-    def last_routing(self) -> list[Routing]:
-        """Routing of the latest forward: one object per layer with ``active`` and ``weights``.
-
-        Raises
-        ------
-        DynaMoEError
-            Before any forward.
-        """
-        handle = self._live()
-        rows = ctypes.c_size_t()
-        check(self._c.last_rows(handle.address, byref(rows)))
-        results = []
-        for layer, experts in enumerate(self._experts):
-            active = np.zeros((rows.value, experts), np.uint8)
-            weights = np.zeros((rows.value, experts), np.float32)
-            where = self._layer_argument(layer)
-            arrays = (address(active), active.size, address(weights), weights.size)
-            check(self._c.last_routing(handle.address, *where, *arrays))
-            results.append(Routing(active.view(np.bool_), weights))
-        return results
 
     def _target_active(self, value: Any) -> NDArray[np.float64]:
         array = as_array(value, "target_active")
@@ -419,23 +308,6 @@ class Network:
             )
         return np.array(array, np.float64, ndmin=1)
 
-    def _summary(self) -> str:
-        raise NotImplementedError
-
     @property
     def _precision_text(self) -> str:
         return "" if self._precision == "float32" else f" in {self._precision}"
-
-    def __repr__(self) -> str:
-        name = type(self).__name__
-        return f"{name}(closed)" if self._handle is None else f"{name}({self._summary()})"
-
-
-def joined(parts: list[Routing]) -> Routing:
-    """Return the routing of consecutive chunks of rows as one."""
-    if len(parts) == 1:
-        return parts[0]
-    return Routing(
-        np.concatenate([part.active for part in parts]),
-        np.concatenate([part.weights for part in parts]),
-    )
