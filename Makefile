@@ -33,7 +33,7 @@ help:
 	@echo '                    WRITE=1 puts tables and figures into README and docs'
 	@echo '  make install      library, header and pkg-config file: PREFIX=/usr/local DESTDIR='
 	@echo '  make lint         check the style; make format corrects it'
-	@echo '  make check-slow   thread and address sanitizers, valgrind (half an hour)'
+	@echo '  make check-slow   thread and address sanitizers, valgrind, reports in a browser (half an hour)'
 	@echo '  make clean        remove everything that was built, .venv too'
 	@echo
 	@echo 'demo and test install what they miss on Debian or Ubuntu; only Swift 6.2 or newer must be there.'
@@ -44,7 +44,7 @@ demo: .venv/stamp-demo
 test: machine-test
 	@scripts/test.sh
 
-check-slow: machine-slow $(LIBRARY)
+check-slow: machine-slow $(LIBRARY) .venv/stamp-demo
 	@scripts/check-slow.sh
 
 bench: $(LIBRARY) .venv/stamp-demo

@@ -14,7 +14,7 @@ else
   swift format lint --strict --parallel "${swift_files[@]}" || status=1
 fi
 
-python_folders=(bindings/python Tests/Python examples/python docs/figures benchmarks scripts)
+python_folders=(bindings/python Tests/Python Tests/Browser examples/python docs/figures benchmarks scripts)
 ruff=$(PATH="$PWD/.venv/bin:$PATH" command -v ruff) || ruff=
 if [ -n "$ruff" ]; then
   if [ "$fix" = --fix ]; then

@@ -44,6 +44,15 @@ extension Model {
   /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``,
   ///   ``DynaMoEError/failed(_:)`` when a logit or the loss is not finite.
   public func evaluate(_ input: Input, _ targets: Targets) throws(DynaMoEError) -> Evaluation {
+    try evaluate(input, targets, counting: nil) { _ throws(DynaMoEError) in }
+  }
+
+  /// The same; `counts` also counts, and `finish` comes before the statistics, which stay as they
+  /// were when it throws.
+  func evaluate(
+    _ input: Input, _ targets: Targets, counting counts: ReportCounts?,
+    finish: (Evaluation) throws(DynaMoEError) -> Void
+  ) throws(DynaMoEError) -> Evaluation {
     let start = Profile.begin()
     defer { Profile.end(.call, start) }
     let rows = input.rows
@@ -61,7 +70,8 @@ extension Model {
       for first in stride(from: 0, to: rows, by: EvaluationPass.chunkRows) {
         let count = min(EvaluationPass.chunkRows, rows - first)
         let x = try evaluateBlocks(
-          source.advanced(first, inputs: self.input.inputs), rows: count, firstRow: nil)
+          source.advanced(first, inputs: self.input.inputs), rows: count, firstRow: nil
+        ) { layer, pass in counts?.add(layer: layer, first: first, pass) }
         for start in stride(from: 0, to: count, by: slice) {
           let part = min(slice, count - start)
           let logits = batch.logitGradient.base
@@ -70,6 +80,7 @@ extension Model {
           task.add(
             logits, first: first + start, count: part, gradient: logits,
             rowLoss: batch.rowLoss.base, backend: backend)
+          counts?.add(first: first + start, count: part, batch.rowLoss.base)
         }
       }
     }
@@ -77,12 +88,14 @@ extension Model {
       throw .failed("the loss of the evaluation is not finite")
     }
     let means = layers.map { $0.pendingCounters.meanActive ?? 0 }
-    for layer in layers { layer.commitEvaluation() }
-    return Evaluation(
+    let evaluation = Evaluation(
       loss: task.mean, accuracy: task.countedRows > 0 ? task.accuracy : nil,
       r2: explained?.value,
       perplexity: configuration.task == .languageModel ? exp(task.mean) : nil,
       countedRows: task.countedRows, meanActive: means)
+    try finish(evaluation)
+    for layer in layers { layer.commitEvaluation() }
+    return evaluation
   }
 
   /// Logits of any number of rows; the routing of all rows is recorded.
@@ -119,7 +132,8 @@ extension Model {
   /// What the head reads of one chunk; its routing goes to the records from `firstRow` on, or
   /// nowhere.
   private func evaluateBlocks(
-    _ source: RowSource, rows: Int, firstRow: Int?
+    _ source: RowSource, rows: Int, firstRow: Int?,
+    afterLayer: (Int, LayerPass) -> Void = { _, _ in }
   ) throws(DynaMoEError) -> UnsafePointer<Float> {
     try withMemory(for: "an evaluation of \(rows) rows") { () throws(AllocationError) in
       try evaluation.reserve(rows: rows, width: width, experts: mostExperts)
@@ -133,6 +147,7 @@ extension Model {
       try layers[index].checkFinite(evaluationPass)
       layers[index].countEvaluation(
         evaluationPass, weights: routing(index, firstRow: firstRow).weights)
+      afterLayer(index, evaluationPass)
     }
     return try withMemory(for: "an evaluation of \(rows) rows") { () throws(AllocationError) in
       try head.norm.normalise(h, rows: rows, into: evaluation.normalised.base, &evaluation.norm)
