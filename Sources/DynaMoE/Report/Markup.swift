@@ -47,7 +47,7 @@ func shortened(_ text: String, to count: Int) -> String {
 // MARK: - Numbers
 
 /// With `decimals` digits behind the point, halves away from zero.
-func fixed(_ value: Double, _ decimals: Int) -> String {
+@_spi(Command) public func fixed(_ value: Double, _ decimals: Int) -> String {
   guard value.isFinite else { return "–" }
   var scale = 1.0
   for _ in 0..<decimals { scale *= 10 }
@@ -88,7 +88,7 @@ private func scientific(_ value: Double) -> String {
 }
 
 /// Digits in groups of three.
-func grouped(_ value: Int) -> String {
+@_spi(Command) public func grouped(_ value: Int) -> String {
   var result = ""
   for (index, digit) in String(value.magnitude).reversed().enumerated() {
     if index > 0 && index % 3 == 0 { result.append(",") }

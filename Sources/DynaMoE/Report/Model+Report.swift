@@ -83,13 +83,7 @@ extension Model {
         ReportPage.html(
           reportContent(evaluation, counts, rows: rows, options: options)
         ).utf8)
-      try replaceFile(at: path) { file throws(DynaMoEError) in
-        var failure: DynaMoEError?
-        html.withUnsafeBytes { bytes in
-          do throws(DynaMoEError) { try file.write(bytes) } catch { failure = error }
-        }
-        if let failure { throw failure }
-      }
+      try writeFile(html, to: path)
     }
   }
 
