@@ -127,9 +127,22 @@ struct Rows {
     return try table.x.withUnsafeBufferPointer { try body(.features($0, rows: table.rows)) }
   }
 
-  /// [rows · outputs]
+  /// [rows · outputs], in parts: a row's result is the same in any batch.
   func logits(_ model: Model) throws -> [Float] {
-    if let tokens { return try model.logits(ofTokens: tokens) }
-    return try model.logits(of: table.x)
+    var logits: [Float] = []
+    logits.reserveCapacity(table.rows * model.outputs)
+    for first in stride(from: 0, to: table.rows, by: Self.partRows) {
+      let part = first..<min(first + Self.partRows, table.rows)
+      if let tokens {
+        logits += try model.logits(ofTokens: Array(tokens[part]))
+      } else {
+        let columns = table.columns
+        logits += try model.logits(
+          of: Array(table.x[part.lowerBound * columns..<part.upperBound * columns]))
+      }
+    }
+    return logits
   }
+
+  private static let partRows = 4096
 }
