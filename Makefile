@@ -13,13 +13,14 @@ DESTDIR ?=
 
 SHELL := /bin/bash
 LIBRARY := .build-library/lib/libdynamoe.so
+COMMAND := .build-command/bin/dynamoe
 SOURCES := Package.swift $(shell find Sources Include -type f)
 PACKAGE := $(shell find bindings/python -type f -not -path '*/__pycache__/*' -not -path '*/dist/*' -not -name '*.so*')
 
 # Machines may pin OpenBLAS to an old processor, which halves it.
 unexport OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
-.PHONY: help demo test check-slow bench build install format lint clean machine machine-test machine-slow
+.PHONY: help demo test check-slow bench build command install format lint clean machine machine-test machine-slow
 .NOTPARALLEL:
 
 help:
@@ -29,11 +30,12 @@ help:
 	@echo '                    DATA=digits|mnist|fashion_mnist FOLDER=(of the data) EPOCHS=5 FIGURE=figure.png'
 	@echo '  make test         build everything and run all tests: Swift, C, Python, examples, documentation'
 	@echo '  make build        libdynamoe.so in .build-library/lib, without any need of Swift at run time'
+	@echo '  make command      the command line dynamoe in .build-command/bin, likewise'
 	@echo '  make bench        time it: PEERS=path/to/python (with torch) adds PyTorch, BENCH="W1 growth" chooses, PAIRS=21 rounds,'
 	@echo '                    WRITE=1 puts tables and figures into README and docs'
-	@echo '  make install      library, header and pkg-config file: PREFIX=/usr/local DESTDIR='
+	@echo '  make install      library, header, pkg-config file and command: PREFIX=/usr/local DESTDIR= COMMAND=(empty: none)'
 	@echo '  make lint         check the style; make format corrects it'
-	@echo '  make check-slow   thread and address sanitizers, valgrind (half an hour)'
+	@echo '  make check-slow   thread and address sanitizers, valgrind, reports in a browser (half an hour)'
 	@echo '  make clean        remove everything that was built, .venv too'
 	@echo
 	@echo 'demo and test install what they miss on Debian or Ubuntu; only Swift 6.2 or newer must be there.'
@@ -44,7 +46,7 @@ demo: .venv/stamp-demo
 test: machine-test
 	@scripts/test.sh
 
-check-slow: machine-slow $(LIBRARY)
+check-slow: machine-slow $(LIBRARY) .venv/stamp-demo
 	@scripts/check-slow.sh
 
 bench: $(LIBRARY) .venv/stamp-demo
@@ -53,8 +55,11 @@ bench: $(LIBRARY) .venv/stamp-demo
 build: $(LIBRARY)
 	@echo 'Built $(LIBRARY)'
 
-install: $(LIBRARY)
-	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install.sh $(dir $(LIBRARY))
+command: $(COMMAND)
+	@echo 'Built $(COMMAND)'
+
+install: $(LIBRARY) $(COMMAND)
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' COMMAND='$(COMMAND)' scripts/install.sh $(dir $(LIBRARY))
 
 format: machine
 	@scripts/lint.sh --fix
@@ -76,6 +81,9 @@ machine-slow:
 
 $(LIBRARY): $(SOURCES) scripts/build-library.sh | machine
 	@scripts/build-library.sh
+
+.build-command/bin/dynamoe: $(SOURCES) $(shell find CommandLine -type f -not -path '*/.build*' -not -name Package.resolved) scripts/build-command.sh | machine
+	@scripts/build-command.sh
 
 # NumPy, matplotlib and tqdm for the demo; the tests also take what stands in the package's other extras.
 .venv/stamp-demo: $(LIBRARY) $(PACKAGE) scripts/install-python.sh

@@ -520,6 +520,21 @@ dynamoe_status dynamoe_model_evaluate_tokens(dynamoe_model *model, const int32_t
                                              size_t mean_k_count);
 
 /*
+ * Evaluate the rows and write how they were routed as one HTML file, which opens in a browser without network: the model
+ * in numbers and, of these rows alone, loss and accuracy, experts and mean K by layer, histograms of K, the load of the
+ * experts, which classes (of token ids: which tokens; of a regression of one output: which ranges of the target) use which
+ * experts, co-activation, and K against the entropy of the scores. T >= 1. options: NULL with options_length 0, or a JSON
+ * object of options_length bytes with "title", a string, and "class_names", a list of C strings (of a language model also
+ * the names of its tokens). The same model, rows and options give the same bytes. The file is written beside `path` and
+ * renamed. Changes nothing but the statistics, which count these rows as _evaluate does.
+ * Returns DYNAMOE_OK, _ARGUMENT, _MEMORY, _FAILED, _FILE; after a failure the statistics and the file are as before.
+ */
+dynamoe_status dynamoe_model_report(dynamoe_model *model, const float *x, size_t x_count, size_t rows,
+                                    const dynamoe_targets *targets, const char *options, size_t options_length, const char *path);
+dynamoe_status dynamoe_model_report_tokens(dynamoe_model *model, const int32_t *ids, size_t rows, const dynamoe_targets *targets,
+                                           const char *options, size_t options_length, const char *path);
+
+/*
  * Set the stored thresholds, layer by layer (each on the output of its calibrated predecessor), so that x routes
  * with the mean K of target_active [target_count], 1 for all layers or L. Only for layers of kind threshold and
  * expert_threshold: a model with any other kind is refused. Allowed: min_active to min(N, max_active). T >= 1.

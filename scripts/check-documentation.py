@@ -2,9 +2,10 @@
 
 The blocks of one language on one page, joined, are one program: Python, C and Swift are built
 and run in an empty folder, and blocks marked "output" are what the page's Python prints. JSON
-blocks are configurations, or parts of one, and must be accepted. Relative links must lead
-somewhere. With --write the "output" blocks are filled with what is printed now. Needs the package
-`dynamoe` and the built library.
+blocks are configurations, or parts of one, and must be accepted. Console blocks are commands after
+"$ ", continued after "> ", and what they print, all in one folder. Relative links must lead
+somewhere. With --write the "output" and console blocks are filled with what is printed now. Needs
+the package `dynamoe`, the built library, and for console blocks the built command.
 """
 
 import copy
@@ -17,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+COMMAND = ROOT / ".build-command" / "bin"
 LIBRARY = ROOT / ".build-library" / "lib"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARK = "---end of a shown output---"
@@ -63,6 +65,26 @@ def check_python(page, write):
         if part.startswith("```output\n"):
             now = f"```output\n{next(printed)}```"
             assert write or part == now, f"the page shows\n{part}\nbut this is printed\n{now}"
+            parts[index] = now
+    if write:
+        page.write_text("".join(parts))
+
+
+def check_console(page, write):
+    """Run the page's commands one after the other and compare what they print."""
+    parts = re.split(r"^(```console\n.*?^```$)", page.read_text(), flags=re.M | re.S)
+    path = os.pathsep.join([str(COMMAND), str(Path(sys.executable).parent), os.environ["PATH"]])
+    with tempfile.TemporaryDirectory() as folder:
+        for index, part in enumerate(parts):
+            if not part.startswith("```console\n"):
+                continue
+            now = "```console\n"
+            for shown in re.findall(r"^\$ .*\n(?:> .*\n)*", part, re.M):
+                command = re.sub(r"^(?:\$|>) ", "", shown, flags=re.M)
+                variables = {"PATH": path, "COLUMNS": "80", "LC_ALL": "C.UTF-8"}
+                now += shown + run(["bash", "-ec", command], folder, **variables)
+            now += "```"
+            assert write or part == now, f"the page shows\n{part}\nbut this happens\n{now}"
             parts[index] = now
     if write:
         page.write_text("".join(parts))
@@ -123,6 +145,8 @@ def checks(page, write):
         yield f"json {number}", lambda block=block: check_json(block)
     if blocks(text, "python"):
         yield "python", lambda: check_python(page, write)
+    if blocks(text, "console"):
+        yield "console", lambda: check_console(page, write)
     for language, check in (("c", check_c), ("swift", check_swift)):
         code = "\n".join(blocks(text, language))
         if code:

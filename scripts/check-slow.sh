@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The checks that take too long for every change: the Swift tests under the thread and the address sanitizer, a C program
-# under valgrind, and whether the Swift tests notice errors that are planted in a copy of the engine.
+# under valgrind, whether the Swift tests notice errors that are planted in a copy of the engine, and routing reports in a browser.
 #   FILTER=regular expression   the Swift tests that are run; default: all
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -28,6 +28,7 @@ export ASAN_OPTIONS=detect_leaks=0
 quietly address "Swift tests under the address sanitizer" sanitized address || failed+=(address)
 quietly valgrind "The layer example in C under valgrind" under_valgrind || failed+=(valgrind)
 quietly planted "Planted errors that the Swift tests must notice" python3 Tests/Support/plant_errors.py || failed+=(planted)
+quietly browser "Routing reports in a browser" .venv/bin/python Tests/Browser/check_report.py build/reports || failed+=(browser)
 
-echo "steps: $((4 - ${#failed[@]})) passed, ${#failed[@]} failed"
+echo "steps: $((5 - ${#failed[@]})) passed, ${#failed[@]} failed"
 [ ${#failed[@]} -eq 0 ] || fail "failed: ${failed[*]}"

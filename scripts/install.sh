@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the built library, its header, the pkg-config file and the licence.
+# Installs the built library, its header, the pkg-config file, the licence, and the command with its completions.
 #
 #   scripts/install.sh [BUILD_DIR]        BUILD_DIR holds libdynamoe.so, default .build/release
 #
@@ -7,6 +7,7 @@
 #   PREFIX    where things are found at run time, default /usr/local
 #   LIBDIR    the library's folder, default PREFIX/lib
 #   DESTDIR   put in front of every path when packaging, default nothing
+#   COMMAND   the built command, completions beside it; default nothing: without the command
 #   STRIP     the strip program, default strip; ":" keeps the symbols
 set -eu
 
@@ -21,6 +22,7 @@ prefix=${PREFIX:-/usr/local}
 libdir=${LIBDIR:-$prefix/lib}
 destdir=${DESTDIR:-}
 strip=${STRIP:-strip}
+command=${COMMAND:-}
 
 case $prefix in /*) ;; *) fail "PREFIX is \"$prefix\", allowed: an absolute path" ;; esac
 case $libdir in /*) ;; *) fail "LIBDIR is \"$libdir\", allowed: an absolute path" ;; esac
@@ -29,6 +31,7 @@ libdir=${libdir%/}
 
 library=$build/libdynamoe.so
 header=$root/Include/dynamoe.h
+[ -z "$command" ] || [ -x "$command" ] || fail "$command does not exist: build the command first (make command)"
 [ -f "$library" ] || fail "$library does not exist: build the library first (make)"
 
 version=$(sed -n 's/^#define DYNAMOE_VERSION "\(.*\)"$/\1/p' "$header")
@@ -74,6 +77,17 @@ sed -e "s,@PREFIX@,$(literal "$pc_prefix"),g" -e "s,@LIBDIR@,$(literal "$pc_libd
   -e "s,@INCLUDEDIR@,\${prefix}/include,g" -e "s,@VERSION@,$version,g" \
   "$root/Include/dynamoe.pc.in" >"$destdir$libdir/pkgconfig/dynamoe.pc"
 chmod 644 "$destdir$libdir/pkgconfig/dynamoe.pc"
+
+if [ -n "$command" ]; then
+  completions=$destdir$prefix/share
+  install -d "$destdir$prefix/bin" "$completions/bash-completion/completions" "$completions/zsh/site-functions" \
+    "$completions/fish/vendor_completions.d"
+  install -m 755 "$command" "$destdir$prefix/bin/.dynamoe.$$"
+  mv -f "$destdir$prefix/bin/.dynamoe.$$" "$destdir$prefix/bin/dynamoe"
+  install -m 644 "$command.bash" "$completions/bash-completion/completions/dynamoe"
+  install -m 644 "$command.zsh" "$completions/zsh/site-functions/_dynamoe"
+  install -m 644 "$command.fish" "$completions/fish/vendor_completions.d/dynamoe.fish"
+fi
 
 echo "installed libdynamoe $version under $destdir$prefix"
 # A folder that the system's loader searches needs its cache refreshed; a staged one does not.

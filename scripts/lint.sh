@@ -7,14 +7,14 @@ fix=${1:-}
 status=0
 
 # Linked sources are checked where they really are.
-mapfile -t swift_files < <(find Package.swift Sources Tests examples benchmarks -name '*.swift' -type f -not -path '*/.build*')
+mapfile -t swift_files < <(find Package.swift Sources CommandLine Tests examples benchmarks -name '*.swift' -type f -not -path '*/.build*')
 if [ "$fix" = --fix ]; then
   swift format format --in-place --parallel "${swift_files[@]}"
 else
   swift format lint --strict --parallel "${swift_files[@]}" || status=1
 fi
 
-python_folders=(bindings/python Tests/Python examples/python docs/figures benchmarks scripts)
+python_folders=(bindings/python Tests/Python Tests/Browser Tests/Command examples/python docs/figures benchmarks scripts)
 ruff=$(PATH="$PWD/.venv/bin:$PATH" command -v ruff) || ruff=
 if [ -n "$ruff" ]; then
   if [ "$fix" = --fix ]; then

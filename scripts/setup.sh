@@ -70,6 +70,9 @@ if [ "$purpose" != build ]; then
 fi
 if [ "$purpose" = slow ]; then
   need valgrind valgrind --version
+  if ! chromium --version >/dev/null 2>&1; then
+    missing+=(chromium fonts-dejavu-core)
+  fi
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 

@@ -57,13 +57,18 @@ swift_steps() {
 
 library_steps() {
   if ! step library "libdynamoe.so: build, dependencies, exports" make --no-print-directory -s build; then
-    steps_fail c-programs python-tests documentation
+    steps_fail c-programs python-tests command-tests documentation
     return
   fi
   step c-programs "C tests, installation, C examples" timeout "$limit" Tests/C/run.sh "$library" || true
   if ! step python-package "Python package" make --no-print-directory -s .venv/stamp-test; then
-    steps_fail python-tests documentation
+    steps_fail python-tests command-tests documentation
     return
+  fi
+  if step command "The command dynamoe" make --no-print-directory -s command; then
+    step command-tests "Command line tests" python -m pytest -q -p no:cacheprovider Tests/Command || true
+  else
+    steps_fail command-tests
   fi
   step python-tests "Python tests, examples, notebook" python -m pytest -q -p no:cacheprovider Tests/Python || true
   step documentation "Documentation: examples, configurations, links" python scripts/check-documentation.py || true

@@ -39,6 +39,8 @@ private func headerAndImplementationAgree() {
   same(type(of: modelTrainBatchTokens), type(of: CDynaMoE.dynamoe_model_train_batch_tokens))
   same(type(of: modelEvaluate), type(of: CDynaMoE.dynamoe_model_evaluate))
   same(type(of: modelEvaluateTokens), type(of: CDynaMoE.dynamoe_model_evaluate_tokens))
+  same(type(of: modelReport), type(of: CDynaMoE.dynamoe_model_report))
+  same(type(of: modelReportTokens), type(of: CDynaMoE.dynamoe_model_report_tokens))
   same(type(of: modelCalibrate), type(of: CDynaMoE.dynamoe_model_calibrate))
   same(type(of: modelCalibrateTokens), type(of: CDynaMoE.dynamoe_model_calibrate_tokens))
   same(type(of: modelParameter), type(of: CDynaMoE.dynamoe_model_parameter))

@@ -33,7 +33,7 @@ static const size_t HUGE_SIZES[] = {SIZE_MAX, SIZE_MAX / 2 + 1, SIZE_MAX / INPUT
 
 static void shapes(void)
 {
-  dynamoe_targets targets = classes_of(classes, ROWS);
+  dynamoe_targets targets = classes_of(classes, ROWS), none = classes_of(NULL, 0);
   BAD("x", dynamoe_model_forward(model, NULL, X, ROWS, 1, logits, Y));
   BAD("x_count", dynamoe_model_forward(model, x, X - 1, ROWS, 1, logits, Y));
   BAD("x_count", dynamoe_model_forward(model, x, X, ROWS + 1, 1, logits, Y + 4));
@@ -46,8 +46,18 @@ static void shapes(void)
   BAD("ids", dynamoe_model_forward_tokens(model, ids, ROWS, 1, logits, Y));
   BAD("ids", dynamoe_model_train_batch_tokens(model, ids, ROWS, &targets, NULL, 0, NULL));
   BAD("ids", dynamoe_model_evaluate_tokens(model, ids, ROWS, &targets, &evaluation, NULL, 0));
+  BAD("ids", dynamoe_model_report_tokens(model, ids, ROWS, &targets, NULL, 0, in_folder("report.html")));
+  BAD("x_count", dynamoe_model_report(model, x, X - 1, ROWS, &targets, NULL, 0, in_folder("report.html")));
+  BAD("rows", dynamoe_model_report(model, x, 0, 0, &none, NULL, 0, in_folder("report.html")));
+  BAD("path", dynamoe_model_report(model, x, X, ROWS, &targets, NULL, 0, NULL));
+  BAD("targets", dynamoe_model_report(model, x, X, ROWS, NULL, NULL, 0, in_folder("report.html")));
+  BAD("options", dynamoe_model_report(model, x, X, ROWS, &targets, NULL, 3, in_folder("report.html")));
+  BAD("options_length", dynamoe_model_report(model, x, X, ROWS, &targets, "{}", SIZE_MAX, in_folder("report.html")));
+  BAD("titel", dynamoe_model_report(model, x, X, ROWS, &targets, "{\"titel\": 1}", 12, in_folder("report.html")));
+  BAD("class_names", dynamoe_model_report(model, x, X, ROWS, &targets, "{\"class_names\": [\"a\"]}", 22, in_folder("report.html")));
   for (size_t i = 0; i < sizeof HUGE_SIZES / sizeof HUGE_SIZES[0]; i++) {
     size_t huge = HUGE_SIZES[i];
+    BAD("count", dynamoe_model_report(model, x, huge * INPUTS, huge, &targets, NULL, 0, in_folder("report.html")));
     BAD("count", dynamoe_model_forward(model, x, X, huge, 1, logits, Y));
     BAD("count", dynamoe_model_forward(model, x, huge * INPUTS, huge, 1, logits, huge * OUTPUTS));
     BAD("x_count", dynamoe_model_forward(model, x, huge, ROWS, 1, logits, Y));

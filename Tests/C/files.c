@@ -136,6 +136,24 @@ static void kept(dynamoe_model *model)
   EXPECT(hash_file(0, path) == before);
 }
 
+/* The same call writes the same bytes; what cannot be written changes nothing, statistics included. */
+static void report(dynamoe_model *model)
+{
+  dynamoe_targets targets = classes_of(classes, 3);
+  const char options[] = "{\"title\": \"Three rows\", \"class_names\": [\"a\", \"b\", \"<c>\", \"d\"]}";
+  OK(dynamoe_model_report(model, x, 9, 3, &targets, options, sizeof options - 1, in_folder("report.html")));
+  size_t count;
+  char *page = (char *)read_file(in_folder("report.html"), &count);
+  EXPECT(page != NULL && count > 1000 && memcmp(page, "<!DOCTYPE html>", 15) == 0);
+  free(page);
+  uint64_t bytes = hash_file(0, in_folder("report.html")), before = model_fingerprint(model);
+  REFUSED(DYNAMOE_ERROR_FILE, "absent", dynamoe_model_report(model, x, 9, 3, &targets, NULL, 0, in_folder("absent/report.html")));
+  REFUSED(DYNAMOE_ERROR_FILE, "", dynamoe_model_report(model, x, 9, 3, &targets, NULL, 0, test_folder));
+  EXPECT(model_fingerprint(model) == before);
+  OK(dynamoe_model_report(model, x, 9, 3, &targets, options, sizeof options - 1, in_folder("report.html")));
+  EXPECT(hash_file(0, in_folder("report.html")) == bytes);
+}
+
 int main(int argc, char **argv)
 {
   if (argc > 1)
@@ -150,6 +168,7 @@ int main(int argc, char **argv)
   foreign();
   missing(model);
   kept(model);
+  report(model);
   OK(dynamoe_model_free(model));
   return finish("files");
 }

@@ -17,6 +17,26 @@ extension ModelConfiguration {
     try self.init(JSONValue.configuration(json))
   }
 
+  /// The same with `inputs` and `outputs` of the data where the object names neither them nor a
+  /// vocabulary; where it does, those count.
+  @_spi(Command) public init(
+    json: String, dataInputs: Int?, dataOutputs: Int?
+  ) throws(DynaMoEError) {
+    var value = try JSONValue.configuration(json)
+    if case .object(var object) = value {
+      if let dataInputs, object["inputs"] == nil, object["vocabulary"] == nil {
+        object.append("inputs", .integer(dataInputs))
+      }
+      if let dataOutputs, object["outputs"] == nil,
+        object["task"] != .string(Task.languageModel.rawValue)
+      {
+        object.append("outputs", .integer(dataOutputs))
+      }
+      value = .object(object)
+    }
+    try self.init(value)
+  }
+
   /// Reads a configuration from the UTF-8 bytes of JSON; bytes that are not UTF-8 are refused.
   public init(json: UnsafeBufferPointer<UInt8>) throws(DynaMoEError) {
     try self.init(JSONValue.configuration(json))

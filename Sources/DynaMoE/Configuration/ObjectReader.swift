@@ -143,7 +143,8 @@ extension JSONValue {
     }
   }
 
-  static func configuration(_ text: String) throws(DynaMoEError) -> JSONValue {
+  @_spi(Command) public static func configuration(_ text: String) throws(DynaMoEError) -> JSONValue
+  {
     do {
       return try JSONParser.parse(text)
     } catch {

@@ -1,5 +1,5 @@
 /// A JSON document, RFC 8259.
-enum JSONValue: Equatable, Sendable {
+@_spi(Command) public enum JSONValue: Equatable, Sendable {
   case null
   case boolean(Bool)
   case number(JSONNumber)
@@ -7,16 +7,16 @@ enum JSONValue: Equatable, Sendable {
   case array([JSONValue])
   case object(JSONObject)
 
-  static func integer(_ value: Int) -> JSONValue { .number(JSONNumber(value)) }
+  public static func integer(_ value: Int) -> JSONValue { .number(JSONNumber(value)) }
 
   /// The value as a number, `null` when it is not finite (JSON has no such number).
-  static func real(_ value: Double) -> JSONValue {
+  public static func real(_ value: Double) -> JSONValue {
     value.isFinite ? .number(JSONNumber(value)) : .null
   }
 }
 
 /// A JSON number together with how it was written, because `2` is an integer and `2.0` is not.
-struct JSONNumber: Equatable, Sendable {
+@_spi(Command) public struct JSONNumber: Equatable, Sendable {
   /// As written in the document.
   let text: String
   /// Nearest double; always finite.
@@ -25,7 +25,7 @@ struct JSONNumber: Equatable, Sendable {
   let isWrittenAsInteger: Bool
 
   /// The value of a number written as an integer, nil when it was not, or when it does not fit.
-  var integer: Int? { isWrittenAsInteger ? Int(text) : nil }
+  public var integer: Int? { isWrittenAsInteger ? Int(text) : nil }
 
   /// Nil when the value is beyond the finite doubles. `text` follows the grammar of RFC 8259 §6.
   init?(text: String, isWrittenAsInteger: Bool) {
@@ -50,20 +50,22 @@ struct JSONNumber: Equatable, Sendable {
 }
 
 /// The members of a JSON object in the order in which they were written; no key occurs twice.
-struct JSONObject: Equatable, Sendable {
-  struct Member: Equatable, Sendable {
-    let key: String
-    let value: JSONValue
+@_spi(Command) public struct JSONObject: Equatable, Sendable {
+  public struct Member: Equatable, Sendable {
+    public let key: String
+    public let value: JSONValue
   }
 
-  private(set) var members: [Member] = []
+  public private(set) var members: [Member] = []
 
-  subscript(key: String) -> JSONValue? {
+  public init() {}
+
+  public subscript(key: String) -> JSONValue? {
     members.first { $0.key == key }?.value
   }
 
   /// Appends a member. The caller knows that the key is new.
-  mutating func append(_ key: String, _ value: JSONValue) {
+  public mutating func append(_ key: String, _ value: JSONValue) {
     members.append(Member(key: key, value: value))
   }
 }
@@ -83,7 +85,7 @@ extension JSONValue {
 }
 
 /// `text` in quotes for an error message: at most 60 characters, control characters escaped.
-func quoted(_ text: String) -> String {
+@_spi(Command) public func quoted(_ text: String) -> String {
   var result = "\""
   var count = 0
   for scalar in text.unicodeScalars {

@@ -1,7 +1,7 @@
-extension JSONValue {
+@_spi(Command) extension JSONValue {
   /// The document on one line, members in their order; numbers as they were written, or the
   /// shortest that reads back.
-  var text: String {
+  public var text: String {
     var result = ""
     write(to: &result)
     return result

@@ -92,6 +92,43 @@ extension Model {
     }
   }
 
+  /// ``writeReport(_:_:options:to:)`` of features and one class per row.
+  @discardableResult
+  public func writeReport(
+    _ x: [Float], classes: [Int32], options: ReportOptions = ReportOptions(), to path: String
+  ) throws(DynaMoEError) -> Evaluation {
+    try withInput(x, columns: self.input.inputs) { input throws(DynaMoEError) in
+      try borrowing(classes) { targets throws(DynaMoEError) in
+        try writeReport(input, .classes(targets), options: options, to: path)
+      }
+    }
+  }
+
+  /// ``writeReport(_:_:options:to:)`` of features and values [T · C], a regression.
+  @discardableResult
+  public func writeReport(
+    _ x: [Float], values: [Float], options: ReportOptions = ReportOptions(), to path: String
+  ) throws(DynaMoEError) -> Evaluation {
+    try withInput(x, columns: self.input.inputs) { input throws(DynaMoEError) in
+      try borrowing(values) { targets throws(DynaMoEError) in
+        try writeReport(input, .values(targets), options: options, to: path)
+      }
+    }
+  }
+
+  /// ``writeReport(_:_:options:to:)`` of token ids and one class per row.
+  @discardableResult
+  public func writeReport(
+    tokens ids: [Int32], classes: [Int32], options: ReportOptions = ReportOptions(),
+    to path: String
+  ) throws(DynaMoEError) -> Evaluation {
+    try borrowing(ids) { ids throws(DynaMoEError) in
+      try borrowing(classes) { targets throws(DynaMoEError) in
+        try writeReport(.tokens(ids), .classes(targets), options: options, to: path)
+      }
+    }
+  }
+
   private func trainBatch(
     _ input: Input, _ targets: Targets, weights: [Float]?
   ) throws(DynaMoEError) -> Losses {

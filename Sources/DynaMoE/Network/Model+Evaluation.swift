@@ -33,9 +33,12 @@ extension Model {
     try evaluate(input, targets, evaluation)
   }
 
-  /// The same with the memory and the statistics of `pass`.
+  /// The same with the memory and the statistics of `pass`; `counts` also counts, and `finish`
+  /// comes before the statistics, which stay as they were when it throws.
   func evaluate(
-    _ input: Input, _ targets: Targets, _ pass: EvaluationPass
+    _ input: Input, _ targets: Targets, _ pass: EvaluationPass,
+    counting counts: ReportCounts? = nil,
+    finish: (Evaluation) throws(DynaMoEError) -> Void = { _ throws(DynaMoEError) in }
   ) throws(DynaMoEError) -> Evaluation {
     let start = Profile.begin()
     defer { Profile.end(.call, start) }
@@ -54,7 +57,8 @@ extension Model {
       for first in stride(from: 0, to: rows, by: EvaluationPass.chunkRows) {
         let count = min(EvaluationPass.chunkRows, rows - first)
         let x = try evaluateBlocks(
-          source.advanced(first, inputs: self.input.inputs), rows: count, firstRow: nil, pass)
+          source.advanced(first, inputs: self.input.inputs), rows: count, firstRow: nil, pass
+        ) { layer, pass in counts?.add(layer: layer, first: first, pass) }
         for start in stride(from: 0, to: count, by: slice) {
           let part = min(slice, count - start)
           let logits = pass.batch.logitGradient.base
@@ -63,6 +67,7 @@ extension Model {
           task.add(
             logits, first: first + start, count: part, gradient: logits,
             rowLoss: pass.batch.rowLoss.base, backend: backend)
+          counts?.add(first: first + start, count: part, pass.batch.rowLoss.base)
         }
       }
     }
@@ -70,12 +75,14 @@ extension Model {
       throw .failed("the loss of the evaluation is not finite")
     }
     let means = pass.statistics.map { $0.pendingCounters.meanActive ?? 0 }
-    for layer in pass.statistics { layer.commitEvaluation() }
-    return Evaluation(
+    let evaluation = Evaluation(
       loss: task.mean, accuracy: task.countedRows > 0 ? task.accuracy : nil,
       r2: explained?.value,
       perplexity: configuration.task == .languageModel ? exp(task.mean) : nil,
       countedRows: task.countedRows, meanActive: means)
+    try finish(evaluation)
+    for layer in pass.statistics { layer.commitEvaluation() }
+    return evaluation
   }
 
   /// Logits of any number of rows; the routing of all rows is recorded in `pass`.
@@ -113,7 +120,8 @@ extension Model {
   /// What the head reads of one chunk; its routing goes to the records from `firstRow` on, or
   /// nowhere.
   private func evaluateBlocks(
-    _ source: RowSource, rows: Int, firstRow: Int?, _ pass: EvaluationPass
+    _ source: RowSource, rows: Int, firstRow: Int?, _ pass: EvaluationPass,
+    afterLayer: (Int, LayerPass) -> Void = { _, _ in }
   ) throws(DynaMoEError) -> UnsafePointer<Float> {
     try withMemory(for: "an evaluation of \(rows) rows") { () throws(AllocationError) in
       try pass.reserve(rows: rows, width: width, experts: mostExperts)
@@ -127,6 +135,7 @@ extension Model {
       try layers[index].checkFinite(pass.layer)
       pass.statistics[index].countEvaluation(
         pass.layer, weights: pass.routing(layer: index, firstRow: firstRow).weights)
+      afterLayer(index, pass.layer)
     }
     return try withMemory(for: "an evaluation of \(rows) rows") { () throws(AllocationError) in
       try head.norm.normalise(h, rows: rows, into: pass.normalised.base, &pass.norm)

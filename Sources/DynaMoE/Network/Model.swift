@@ -11,6 +11,8 @@ public final class Model: RoutedNetwork {
   public let configuration: ModelConfiguration
   /// C: classes, or values of a regression.
   public let outputs: Int
+  /// The words of its data, see ``setNames(_:)``.
+  public internal(set) var names = DataNames()
 
   let input: InputLayer
   let blocks: [Block]
@@ -78,11 +80,15 @@ public final class Model: RoutedNetwork {
     try file.check(TensorNames.parameters(of: resolved) + TensorNames.buffers(of: resolved))
     try self.init(configuration, resolved, seed: file.seed, origin: .file(precision))
     try file.load(into: self)
+    try file.named { (names) throws(DynaMoEError) in try setNames(names) }
   }
 
-  public override var flopsPerRow: Double {
+  override var metadata: [String: String] { names.metadata }
+
+  override func flopsPerRow(meanActive: [Double]) -> Double {
     let projection = configuration.inputs.map { 2 * Double($0 * width) } ?? 0
-    return projection + layerFlopsPerRow + 2 * Double(width) * Double(outputs)
+    return projection + layerFlopsPerRow(meanActive: meanActive) + 2 * Double(width)
+      * Double(outputs)
   }
 
   // MARK: - Checks

@@ -34,12 +34,14 @@ struct NetworkFile {
     for tensor in tensors where !isFinite(tensor.values, network.backend) {
       throw .failed("\(tensor.name) is not finite: not saved to \(path)")
     }
-    let metadata = [
+    var metadata = network.metadata
+    let own = [
       Key.format: format, Key.version: version, Key.kind: storage.kind.rawValue,
       Key.configuration: storage.configurationJSON, Key.seed: String(storage.seed),
       Key.optimizerSteps: String(storage.optimizer.steps),
       Key.trainingForwards: String(network.trainingForwards),
     ]
+    metadata.merge(own) { _, own in own }
     try writeSafetensors(path: path, metadata: metadata, tensors: tensors)
   }
 
@@ -97,6 +99,15 @@ struct NetworkFile {
       return try parse(configuration)
     } catch {
       throw .format("\(file.path): configuration: \(error)")
+    }
+  }
+
+  /// Hands out the words of the data; an error names the file.
+  func named(_ use: (DataNames) throws(DynaMoEError) -> Void) throws(DynaMoEError) {
+    do throws(DynaMoEError) {
+      try use(DataNames(metadata: file.metadata))
+    } catch {
+      throw .format("\(file.path): \(error)")
     }
   }
 

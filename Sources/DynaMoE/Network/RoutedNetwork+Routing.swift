@@ -62,17 +62,27 @@ extension RoutedNetwork {
 
   /// Parameters that a row uses at the mean K so far (before any row: at what the routers aim at).
   public var activeParameterCount: Double {
-    layers.reduce(Double(parameterCount)) {
-      $0 - (Double($1.expertCount) - $1.meanActive) * $1.experts.parametersPerExpert
+    activeParameterCount(meanActive: layers.map(\.meanActive))
+  }
+
+  /// At a given mean K of each layer.
+  func activeParameterCount(meanActive: [Double]) -> Double {
+    zip(layers, meanActive).reduce(Double(parameterCount)) { sum, next in
+      let (layer, mean) = next
+      return sum - (Double(layer.expertCount) - mean) * layer.experts.parametersPerExpert
     }
   }
 
-  /// Of all layers, 2 per multiply-add: routers, active and shared experts.
-  var layerFlopsPerRow: Double {
-    layers.reduce(0) {
-      let active = $1.meanActive + Double($1.shared?.count ?? 0)
-      return $0
-        + 2 * (active * $1.experts.multiplyAddsPerRow + Double($1.expertCount * $1.width))
-    }
+  /// Of all layers at a given mean K of each, 2 per multiply-add: routers, active and shared experts.
+  func layerFlopsPerRow(meanActive: [Double]) -> Double {
+    zip(layers, meanActive).reduce(0) { $0 + $1.0.flopsPerRow(meanActive: $1.1) }
+  }
+}
+
+extension RoutedLayer {
+  /// 2 per multiply-add: router, active and shared experts.
+  func flopsPerRow(meanActive: Double) -> Double {
+    let active = meanActive + Double(shared?.count ?? 0)
+    return 2 * (active * experts.multiplyAddsPerRow + Double(expertCount * width))
   }
 }

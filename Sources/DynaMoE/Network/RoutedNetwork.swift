@@ -222,9 +222,15 @@ public class RoutedNetwork {
 
   /// Forward, per row, 2 per multiply-add, at the mean K so far (before any row: at what the
   /// routers aim at).
-  public var flopsPerRow: Double { layerFlopsPerRow }
+  public var flopsPerRow: Double { flopsPerRow(meanActive: layers.map(\.meanActive)) }
+
+  /// At a given mean K of each layer.
+  func flopsPerRow(meanActive: [Double]) -> Double { layerFlopsPerRow(meanActive: meanActive) }
 
   // MARK: - Files
+
+  /// What a file keeps besides what training needs.
+  var metadata: [String: String] { [:] }
 
   /// Writes parameters, buffers, configuration, optimizer and random state as one safetensors file.
   ///

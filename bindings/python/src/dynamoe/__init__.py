@@ -23,6 +23,7 @@ from .history import History
 from .layer import MoELayer
 from .model import Model
 from .presets import Preset, preset, presets
+from .report import report
 from .schedule import schedule
 from .session import Session
 from .statistics import Routing, RoutingStatistics
@@ -54,6 +55,7 @@ __all__ = [
     "plot",
     "preset",
     "presets",
+    "report",
     "schedule",
     "set_threads",
     "version",

@@ -349,6 +349,8 @@ FUNCTIONS: dict[str, Signature] = {
     "dynamoe_model_evaluate_tokens": _status(
         c_void_p, *_TOKENS, _TARGETS, POINTER(Evaluation), *_ARRAY
     ),
+    "dynamoe_model_report": _status(c_void_p, *_FEATURES, _TARGETS, *_TEXT, c_char_p),
+    "dynamoe_model_report_tokens": _status(c_void_p, *_TOKENS, _TARGETS, *_TEXT, c_char_p),
     "dynamoe_model_calibrate": _status(c_void_p, *_FEATURES, *_ARRAY),
     "dynamoe_model_calibrate_tokens": _status(c_void_p, *_TOKENS, *_ARRAY),
     "dynamoe_session_create": _status(c_void_p, _OUT_HANDLE),

@@ -141,6 +141,13 @@ class Inference(Routed):
             values[name] = float(getattr(result, name))
         return {**values, "rows": int(result.rows), "mean_k": mean_k}
 
+    def _report(self, x: Any, targets: Any, options: bytes, path: bytes) -> None:
+        """Do what `dynamoe.report` says."""
+        rows = self._reader.rows(x)
+        array = self._reader.targets(targets, self._reader.axes(rows))
+        structure = self._reader.struct(array)
+        self._call("report", rows, byref(structure), options, len(options), path)
+
     def routing_trace(self, x: Any) -> list[Routing]:
         """Evaluate `x` and return the routing of every row, one object per layer.
 
