@@ -6,7 +6,9 @@
 >>> model.evaluate(x_test, targets_test)["accuracy"]
 """
 
-from . import data, plot
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ._errors import DynaMoEError
 from ._library import build_info, get_threads, set_threads, version
 from .config import (
@@ -24,7 +26,12 @@ from .presets import Preset, preset, presets
 from .schedule import schedule
 from .statistics import Routing, RoutingStatistics
 
+if TYPE_CHECKING:
+    from . import data, plot
+
 __version__ = version()
+
+_LATER = ("data", "plot")
 
 __all__ = [
     "DynaMoEError",
@@ -50,3 +57,14 @@ __all__ = [
     "set_threads",
     "version",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Readers and figures need more of Python's library than models do: imported at first use.
+    if name in _LATER:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
