@@ -87,3 +87,31 @@ def write_sharded(folder: Path, tensors, files=3):
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     return index
+
+
+def other_tensors():
+    """Return what else is in a checkpoint."""
+    return {
+        "model.embed_tokens.weight": np.ones((3, 2), np.float32),
+        "model.layers.0.input_layernorm.weight": np.ones(2, np.float32),
+        "model.layers.1.self_attn.q_proj.weight": np.ones((2, 2), np.int8),
+        "model.layers.2.mlp.gate_proj.weight": np.ones((2, 2), np.float32),
+    }
+
+
+def checkpoint(folder, layout, form):
+    """Write two blocks in some form; return the path and the blocks by number."""
+    blocks = {0: block(0), 13: block(1)}
+    tensors = other_tensors()
+    for number, values in blocks.items():
+        if layout == "fused":
+            tensors.update(named(fused(values), number, "mlp"))
+        else:
+            tensors.update(named(values, number))
+    (folder / "config.json").write_text(
+        json.dumps({"num_experts_per_tok": K, "hidden_act": "silu"})
+    )
+    if form == "sharded":
+        return write_sharded(folder, tensors), blocks
+    write(folder / "model.safetensors", tensors)
+    return folder / "model.safetensors", blocks

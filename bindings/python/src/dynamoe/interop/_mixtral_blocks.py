@@ -116,7 +116,7 @@ class Block:
 
     def _check_shapes(self) -> None:
         n, d, h = self.experts, self.width, self.hidden
-        shapes = {_GATE_UP: (n, 2 * h, d), _DOWN: (n, d, h)}
+        shapes: dict[str, tuple[int, ...]] = {_GATE_UP: (n, 2 * h, d), _DOWN: (n, d, h)}
         if not self._fused:
             shapes = {}
             for expert in range(n):

@@ -105,7 +105,7 @@ class TensorFiles:
         if entry.dtype == "BF16":
             values = (values.astype(np.uint32) << 16).view(np.float32)
         with np.errstate(over="ignore"):
-            return np.require(values, np.float32, "CA").reshape(entry.shape)
+            return np.require(values, np.float32, ["C", "A"]).reshape(entry.shape)
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, FloatArray]) -> None:
