@@ -540,7 +540,7 @@ dynamoe_status dynamoe_model_buffer(dynamoe_model *model, size_t index, dynamoe_
 
 /*
  * Copy values [count] in, in effect from the next call. count is that of the tensor. values may be the tensor's own
- * `data`: a program that wrote there (it alone then answers for what stands there after a refusal) puts that in effect.
+ * `data` after a program wrote there: nothing is copied then, and after a refusal what was written still stands there.
  * Returns DYNAMOE_OK, _ARGUMENT (unknown name, wrong count, NaN or infinity).
  */
 dynamoe_status dynamoe_model_parameter_set(dynamoe_model *model, const char *name, const float *values, size_t count);
