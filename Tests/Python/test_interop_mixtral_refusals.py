@@ -245,6 +245,8 @@ def test_layers_that_no_block_expresses_are_refused(changes, words):
         "router": {"kind": "top_k", "k": 2},
     }
     assert mixtral.tensors(dm.MoELayer(base), 0)
+    idle = {"kind": "top_k", "k": 2, "min_active": 2, "max_active": 2, "noise": 0.1}
+    assert mixtral.tensors(dm.MoELayer({**base, "router": idle}), 0)
     with pytest.raises(ValueError, match=words):
         mixtral.tensors(dm.MoELayer({**base, **changes}), 0)
     with pytest.raises(ValueError, match="layout: got 'flat'"):

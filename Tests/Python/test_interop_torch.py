@@ -253,6 +253,7 @@ def test_parameters_may_not_change_before_the_backward():
 
 def test_calibration_uses_what_was_written():
     module, x = made(router={"kind": "threshold", "target_active": 2}), rows(200)
+    module.layer.forward(x)
     with torch.no_grad():
         module.router.weight.mul_(-3)
     module.layer.calibrate(x, 1.5)
