@@ -555,7 +555,8 @@ dynamoe_status dynamoe_model_parameter(dynamoe_model *model, size_t index, dynam
 dynamoe_status dynamoe_model_buffer(dynamoe_model *model, size_t index, dynamoe_tensor *tensor);
 
 /*
- * Copy values [count] in, in effect from the next call. count is that of the tensor.
+ * Copy values [count] in, in effect from the next call. count is that of the tensor. values may be the tensor's own
+ * `data` after a program wrote there: nothing is copied then, and after a refusal what was written still stands there.
  * Returns DYNAMOE_OK, _ARGUMENT (unknown name, wrong count, NaN or infinity).
  */
 dynamoe_status dynamoe_model_parameter_set(dynamoe_model *model, const char *name, const float *values, size_t count);

@@ -1,7 +1,8 @@
 """Run what the documentation shows: python scripts/check-documentation.py [--write].
 
 The blocks of one language on one page, joined, are one program: Python, C and Swift are built
-and run in an empty folder, and blocks marked "output" are what the page's Python prints. JSON
+and run in an empty folder, and blocks marked "output" are what the page's Python prints. Blocks
+marked "python MODULE" are left out, with their output, where that module is not installed. JSON
 blocks are configurations, or parts of one, and must be accepted. Console blocks are commands after
 "$ ", continued after "> ", and what they print, all in one folder. Relative links must lead
 somewhere. With --write the "output" and console blocks are filled with what is printed now. Needs
@@ -9,6 +10,7 @@ the package `dynamoe`, the built library, and for console blocks the built comma
 """
 
 import copy
+import importlib.util
 import json
 import os
 import re
@@ -49,23 +51,32 @@ def run(command, folder, **variables):
     return result.stdout
 
 
+def has_modules(names):
+    """Return whether all modules can be imported."""
+    return all(importlib.util.find_spec(name) for name in names)
+
+
 def check_python(page, write):
     """Run the page's Python and compare what it prints with what the page shows."""
-    parts = re.split(r"^(```(?:python|output)\n.*?^```$)", page.read_text(), flags=re.M | re.S)
-    code = ""
-    for part in parts:
-        if part.startswith("```python\n"):
-            code += part.removeprefix("```python\n").removesuffix("```")
-        elif part.startswith("```output\n"):
+    parts = re.split(
+        r"^(```(?:python(?: \w+)?|output)\n.*?^```$)", page.read_text(), flags=re.M | re.S
+    )
+    code, shown, left_out = "", [], False
+    for index, part in enumerate(parts):
+        fence, _, rest = part.partition("\n")
+        if fence.startswith("```python"):
+            left_out = not has_modules(fence.split()[1:])
+            code += "" if left_out else rest.removesuffix("```")
+        elif fence == "```output" and not left_out:
             code += f"print({MARK!r})\n"
+            shown.append(index)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "page.py").write_text(code)
         printed = iter(run([sys.executable, "page.py"], folder).split(f"{MARK}\n"))
-    for index, part in enumerate(parts):
-        if part.startswith("```output\n"):
-            now = f"```output\n{next(printed)}```"
-            assert write or part == now, f"the page shows\n{part}\nbut this is printed\n{now}"
-            parts[index] = now
+    for index in shown:
+        part, now = parts[index], f"```output\n{next(printed)}```"
+        assert write or part == now, f"the page shows\n{part}\nbut this is printed\n{now}"
+        parts[index] = now
     if write:
         page.write_text("".join(parts))
 

@@ -95,6 +95,23 @@ def test_assignment_refuses_unknown_names(model):
             mapping["haed.bias"] = np.zeros(OUTPUTS)
 
 
+@pytest.mark.parametrize("name", ["head.weight", "layers.1.experts.up.weight", "input.bias"])
+def test_memory_that_was_written_to_is_put_in_effect(model, name):
+    """As PyTorch's optimizers do through `dynamoe.interop.torch`."""
+    x, _ = rows()
+    other = classifier(trained=True)
+    model.forward(x)
+    shared = model.parameters.shared(name)
+    assert np.shares_memory(shared, model.parameters[name])
+    other.parameters[name] = 3 * shared
+    shared *= 3
+    model.parameters.written(name)
+    assert np.array_equal(model.forward(x), other.forward(x))
+    shared.flat[-1] = np.nan
+    with pytest.raises(ValueError, match=rf"{name}\[{shared.size - 1}\] is nan"):
+        model.parameters.written(name)
+
+
 def test_views_outlive_the_model():
     model = classifier()
     view, gradient = model.parameters["head.weight"], model.gradients["head.weight"]

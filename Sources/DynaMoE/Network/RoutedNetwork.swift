@@ -63,7 +63,8 @@ public class RoutedNetwork {
   public func parameter(at index: Int) -> Tensor { storage.parameters.tensor(index) }
   public func buffer(at index: Int) -> Tensor { storage.buffers.tensor(index) }
 
-  /// Copies `values` into the parameter `name`, in effect from the next call.
+  /// Copies `values` into the parameter `name`, in effect from the next call. They may be those of
+  /// the tensor itself, after its memory was written to.
   ///
   /// - Throws: ``DynaMoEError/argument(_:)`` for an unknown name, another number of values, NaN or
   ///   infinity; ``DynaMoEError/state(_:)`` of a network for evaluation only;
@@ -91,12 +92,15 @@ public class RoutedNetwork {
     guard values.count == destination.count else {
       throw wrongCount(store.tensor(index), values.count)
     }
-    if let bad = values.firstIndex(where: { !$0.isFinite }) {
+    guard let source = values.baseAddress else { return }
+    if !backend.isFinite(source, values.count),
+      let bad = values.firstIndex(where: { !$0.isFinite })
+    {
       throw .argument("\(name)[\(bad)] is \(values[bad]), allowed: finite numbers")
     }
     try changes.beginChange()
     defer { changes.endChange() }
-    _ = destination.update(from: values)
+    if source != UnsafePointer(destination.baseAddress) { _ = destination.update(from: values) }
     storage.matrices.invalidate(name)
   }
 

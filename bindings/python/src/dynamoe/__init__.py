@@ -6,9 +6,9 @@
 >>> model.evaluate(x_test, targets_test)["accuracy"]
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import callbacks, data, plot
 from ._errors import DynaMoEError
 from ._library import build_info, get_threads, set_threads, version
 from .config import (
@@ -29,9 +29,12 @@ from .session import Session
 from .statistics import Routing, RoutingStatistics
 
 if TYPE_CHECKING:
+    from . import callbacks, data, plot
     from . import sklearn as sklearn
 
 __version__ = version()
+
+_LATER = ("callbacks", "data", "plot", "sklearn")
 
 __all__ = [
     "DynaMoEError",
@@ -63,13 +66,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # scikit-learn is optional and takes longer to import than everything else together.
-    if name == "sklearn":
-        from importlib import import_module
-
-        return import_module(".sklearn", __name__)
+    # Readers, figures and what needs other packages: imported at first use.
+    if name in _LATER:
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "sklearn"})
+    return sorted({*globals(), *_LATER})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,19 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
 
 _INT32 = np.iinfo(np.int32)
+# The device types of DLPack's header, dlpack.h, that somebody may have.
+_CPU = 1
+_DEVICES = {
+    2: "CUDA",
+    3: "CUDA host",
+    4: "OpenCL",
+    7: "Vulkan",
+    8: "Metal",
+    10: "ROCm",
+    11: "ROCm host",
+    13: "CUDA managed",
+    14: "oneAPI",
+}
 _Nothing = ctypes.c_char * 0
 
 
@@ -30,15 +44,84 @@ def shape_text(shape: tuple[int, ...]) -> str:
 
 
 def as_array(value: Any, name: str) -> NDArray[Any]:
-    """Return `value` as an array of any kind, or raise a ValueError that names it."""
+    """Return `value` as an array of any kind, or raise a ValueError that names it.
+
+    Shares the memory of NumPy arrays, of tensors on the CPU (PyTorch's, also those that require
+    gradients, and whatever speaks DLPack) and of buffers with a type (memoryview, array.array).
+    """
     if type(value) is np.ndarray:
         return value
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name}: got a masked array, allowed are arrays without a mask")
+    _refuse_bytes(value, name)
     try:
+        if _is_torch_tensor(value):
+            return _of_torch(value, name)
+        if hasattr(value, "__dlpack_device__") and not isinstance(value, np.ndarray | np.generic):
+            return _of_dlpack(value, name)
         return np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: cannot be read as an array: {error}") from None
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        reason = str(error)
+        if reason.startswith(f"{name}: "):
+            raise
+        raise ValueError(f"{name}: cannot be read as an array: {reason}") from None
+
+
+def _refuse_bytes(value: Any, name: str) -> None:
+    """Raise a ValueError for bytes: they have no type, so that one would be a number each."""
+    holder = value
+    if isinstance(value, memoryview):
+        # A view that was cast has a type: memoryview(bytes).cast("f").
+        if value.format not in ("B", "b", "c"):
+            return
+        holder = value.obj
+    if isinstance(holder, bytes | bytearray) or type(holder).__module__ == "mmap":
+        raise ValueError(
+            f"{name}: got {type(value).__name__} without a type of number, allowed are arrays of "
+            "numbers (numpy.frombuffer gives bytes a type)"
+        )
+
+
+def _is_torch_tensor(value: Any) -> bool:
+    # Who has a tensor has imported torch; this package never does by itself.
+    tensor = getattr(sys.modules.get("torch"), "Tensor", None)
+    return isinstance(tensor, type) and isinstance(value, tensor)
+
+
+def _of_torch(tensor: Any, name: str) -> NDArray[Any]:
+    torch = sys.modules["torch"]
+    if tensor.device.type != "cpu":
+        raise ValueError(
+            f"{name}: got a tensor on {tensor.device}, allowed are tensors on the CPU: tensor.cpu()"
+        )
+    if tensor.layout != torch.strided:
+        raise ValueError(
+            f"{name}: got a tensor of layout {tensor.layout}, allowed are dense ones: "
+            "tensor.to_dense()"
+        )
+    tensor = tensor.detach()
+    if tensor.is_floating_point() and tensor.dtype not in (
+        torch.float16,
+        torch.float32,
+        torch.float64,
+    ):
+        tensor = tensor.to(torch.float32)
+    array: NDArray[Any] = tensor.resolve_neg().numpy()
+    return array
+
+
+def _of_dlpack(value: Any, name: str) -> NDArray[Any]:
+    kind = int(value.__dlpack_device__()[0])
+    if kind != _CPU:
+        device = _DEVICES.get(kind, f"the device type {kind} of DLPack")
+        raise ValueError(f"{name}: got an array on {device}, allowed are arrays on the CPU")
+    try:
+        return np.from_dlpack(value)
+    except (TypeError, ValueError, RuntimeError, BufferError, AttributeError):
+        # DLPack cannot carry, and NumPy not take, every type; bfloat16 comes through __array__.
+        if hasattr(value, "__array__"):
+            return np.asarray(value)
+        raise
 
 
 def floats(value: Any, name: str) -> FloatArray:
@@ -48,7 +131,7 @@ def floats(value: Any, name: str) -> FloatArray:
         flags = array.flags
         if flags.c_contiguous and flags.aligned:
             return array
-    elif array.dtype.kind not in "fiub":
+    elif array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise ValueError(f"{name}: got {_kind(array)}, allowed are real numbers such as float32")
     # Too large for float32 becomes infinity, which the library refuses by name.
     with np.errstate(over="ignore", invalid="ignore"):

@@ -121,10 +121,31 @@ class Tensors(Mapping[str, FloatArray]):
         if self._kind == "gradient":
             self[name][...] = array
         else:
-            functions, handle = self._network._c, self._network._live()
-            buffer = self._kind == "buffer"
-            setter = functions.buffer_set if buffer else functions.parameter_set
-            check(setter(handle.address, name.encode(), address(array), array.size))
+            self._set(name, address(array), array.size)
+
+    def shared(self, name: str) -> FloatArray:
+        """Return a writable view; whoever writes there calls `written` before the next call.
+
+        Of parameters the network keeps packed copies, which know of no write through a view.
+        """
+        handle = self._network._live()
+        place = self._place(name)
+        return np.asarray(_Borrowed(handle, place.data, place.shape, True))
+
+    def written(self, name: str) -> None:
+        """Check the values that were written to `shared` and put them in effect.
+
+        Raises
+        ------
+        ValueError
+            When one of them is NaN or infinity.
+        """
+        self._set(name, self._place(name).data, self._place(name).size)
+
+    def _set(self, name: str, where: int, size: int) -> None:
+        functions, handle = self._network._c, self._network._live()
+        setter = functions.buffer_set if self._kind == "buffer" else functions.parameter_set
+        check(setter(handle.address, name.encode(), where, size))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places())

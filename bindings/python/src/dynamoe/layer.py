@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ctypes import byref, sizeof
 from typing import Any
 
@@ -41,6 +42,8 @@ class MoELayer(Network):
     >>> layer.step()
     """
 
+    # Called before parameters are used, by `Tensors.shared` changed perhaps.
+    _synchronize: Callable[[], None] | None = None
     _noun = "layer"
     _prefix = ""
     _c = Functions("layer")
@@ -83,6 +86,8 @@ class MoELayer(Network):
             For a wrong shape or type, NaN or infinity.
         """
         handle = self._live()
+        if self._synchronize is not None:
+            self._synchronize()
         rows = _arrays.features(x, "x", self._width)
         y = (
             np.empty(rows.shape, np.float32)
@@ -178,6 +183,8 @@ class MoELayer(Network):
             For another kind of router, or a number that is not allowed.
         """
         handle = self._live()
+        if self._synchronize is not None:
+            self._synchronize()
         rows = _arrays.features(x, "x", self._width)
         target = self._target_active(target_active)
         if target.size != 1:
