@@ -19,7 +19,7 @@ PACKAGE := $(shell find bindings/python -type f -not -path '*/__pycache__/*' -no
 # Machines may pin OpenBLAS to an old processor, which halves it.
 unexport OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
-.PHONY: help demo test check-slow bench build install format lint clean machine machine-test machine-slow
+.PHONY: help demo test check-slow bench build wheel install format lint clean machine machine-test machine-slow
 .NOTPARALLEL:
 
 help:
@@ -31,7 +31,8 @@ help:
 	@echo '  make build        libdynamoe.so in .build-library/lib, without any need of Swift at run time'
 	@echo '  make bench        time it: PEERS=path/to/python (with torch) adds PyTorch, BENCH="W1 growth" chooses, PAIRS=21 rounds,'
 	@echo '                    WRITE=1 puts tables and figures into README and docs'
-	@echo '  make install      library, header and pkg-config file: PREFIX=/usr/local DESTDIR='
+	@echo '  make wheel        dist/: the Python wheel, for any Linux with glibc 2.34 or newer, and the sdist'
+	@echo '  make install      library, header, pkg-config file and CMake package: PREFIX=/usr/local DESTDIR='
 	@echo '  make lint         check the style; make format corrects it'
 	@echo '  make check-slow   thread and address sanitizers, valgrind (half an hour)'
 	@echo '  make clean        remove everything that was built, .venv too'
@@ -53,6 +54,9 @@ bench: $(LIBRARY) .venv/stamp-demo
 build: $(LIBRARY)
 	@echo 'Built $(LIBRARY)'
 
+wheel: $(LIBRARY) .venv/stamp-wheel
+	@scripts/wheel.sh
+
 install: $(LIBRARY)
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install.sh $(dir $(LIBRARY))
 
@@ -63,7 +67,7 @@ lint: machine
 	@scripts/lint.sh
 
 clean:
-	rm -rf .build .build-* .venv build examples/swift/.build bindings/python/dist
+	rm -rf .build .build-* .venv build dist examples/swift/.build bindings/python/dist
 
 machine:
 	@scripts/setup.sh build
@@ -83,3 +87,6 @@ $(LIBRARY): $(SOURCES) scripts/build-library.sh | machine
 
 .venv/stamp-test: $(LIBRARY) $(PACKAGE) scripts/install-python.sh
 	@scripts/install-python.sh test
+
+.venv/stamp-wheel: scripts/install-python.sh
+	@scripts/install-python.sh wheel
