@@ -67,6 +67,7 @@ if ! python_with_venv >/dev/null; then
 fi
 if [ "$purpose" != build ]; then
   need libopenblas0 has_library libopenblas.so.0
+  need cmake cmake --version
 fi
 if [ "$purpose" = slow ]; then
   need valgrind valgrind --version
