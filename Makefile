@@ -34,7 +34,7 @@ help:
 	@echo '  make wheel        dist/: the Python wheel, for any Linux with glibc 2.34 or newer, and the sdist'
 	@echo '  make install      library, header, pkg-config file and CMake package: PREFIX=/usr/local DESTDIR='
 	@echo '  make lint         check the style; make format corrects it'
-	@echo '  make check-slow   thread and address sanitizers, valgrind (half an hour)'
+	@echo '  make check-slow   sanitizers, valgrind, planted errors, wheel, sdist, Swift package, ARM (most of an hour)'
 	@echo '  make clean        remove everything that was built, .venv too'
 	@echo
 	@echo 'demo and test install what they miss on Debian or Ubuntu; only Swift 6.2 or newer must be there.'
