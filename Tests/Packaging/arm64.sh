@@ -2,6 +2,7 @@
 # arm64.sh: compiles all Swift sources but the kernels v3 and v4, and a C and a C++ program with the header, for 64-bit ARM. Nothing is
 # linked or run. The toolchain for x86-64 has no standard library for ARM: the interface of its own stands in, which has the same
 # declarations but for Float80, whose two functions that need a processor with it are cut out here.
+# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/common.sh"
 
 target=aarch64-unknown-linux-gnu

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # sdist.sh SDIST: builds a wheel from an sdist in a fresh folder, with Swift and without a finished library, and trains with it. Without
 # Swift the build must say what is missing; an sdist made from the unpacked one must hold the same.
+# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/common.sh"
 
 sdist=$(readlink -f "${1:?usage: sdist.sh SDIST}")

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # swift.sh: a package that depends on this one by URL and version, as its readers' do: the committed state of this checkout, cloned and
 # tagged with the version of the header.
+# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/common.sh"
 
 version=$(sed -n 's/^#define DYNAMOE_VERSION "\(.*\)"$/\1/p' Include/dynamoe.h)

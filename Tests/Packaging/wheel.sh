@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # wheel.sh WHEEL: installs a wheel into a fresh environment and trains there, with the Swift toolchain, the libraries of Swift and
 # BLAS and this checkout hidden. Needs a kernel that lets this user make mount namespaces.
+# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/common.sh"
 source scripts/python.sh
 
