@@ -20,7 +20,7 @@ PACKAGE := $(shell find bindings/python -type f -not -path '*/__pycache__/*' -no
 # Machines may pin OpenBLAS to an old processor, which halves it.
 unexport OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
-.PHONY: help demo test check-slow bench build command install format lint clean machine machine-test machine-slow
+.PHONY: help demo test check-slow bench build command wheel install format lint clean machine machine-test machine-slow
 .NOTPARALLEL:
 
 help:
@@ -33,9 +33,10 @@ help:
 	@echo '  make command      the command line dynamoe in .build-command/bin, likewise'
 	@echo '  make bench        time it: PEERS=path/to/python (with torch) adds PyTorch, BENCH="W1 growth" chooses, PAIRS=21 rounds,'
 	@echo '                    WRITE=1 puts tables and figures into README and docs'
-	@echo '  make install      library, header, pkg-config file and command: PREFIX=/usr/local DESTDIR= COMMAND=(empty: none)'
+	@echo '  make wheel        dist/: the Python wheel, for any Linux with glibc 2.34 or newer, and the sdist'
+	@echo '  make install      library, header, pkg-config file, CMake package, command: PREFIX=/usr/local DESTDIR= COMMAND=(empty: none)'
 	@echo '  make lint         check the style; make format corrects it'
-	@echo '  make check-slow   thread and address sanitizers, valgrind, reports in a browser (half an hour)'
+	@echo '  make check-slow   sanitizers, valgrind, planted errors, browser, wheel, sdist, Swift package, ARM (most of an hour)'
 	@echo '  make clean        remove everything that was built, .venv too'
 	@echo
 	@echo 'demo and test install what they miss on Debian or Ubuntu; only Swift 6.2 or newer must be there.'
@@ -58,6 +59,9 @@ build: $(LIBRARY)
 command: $(COMMAND)
 	@echo 'Built $(COMMAND)'
 
+wheel: $(LIBRARY) .venv/stamp-wheel
+	@scripts/wheel.sh
+
 install: $(LIBRARY) $(COMMAND)
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' COMMAND='$(COMMAND)' scripts/install.sh $(dir $(LIBRARY))
 
@@ -68,7 +72,7 @@ lint: machine
 	@scripts/lint.sh
 
 clean:
-	rm -rf .build .build-* .venv build examples/swift/.build bindings/python/dist
+	rm -rf .build .build-* .venv build dist examples/swift/.build bindings/python/dist
 
 machine:
 	@scripts/setup.sh build
@@ -91,3 +95,6 @@ $(LIBRARY): $(SOURCES) scripts/build-library.sh | machine
 
 .venv/stamp-test: $(LIBRARY) $(PACKAGE) scripts/install-python.sh
 	@scripts/install-python.sh test
+
+.venv/stamp-wheel: scripts/install-python.sh
+	@scripts/install-python.sh wheel

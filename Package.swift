@@ -3,6 +3,15 @@ import PackageDescription
 
 let include = "\(Context.packageDirectory)/Include"
 
+/// What is built for: the machine that builds, unless a cross build names another architecture, because a manifest does not see
+/// the target. Other processors than x86-64 have the kernels `baseline`, `reference` and `openblas`.
+#if arch(x86_64)
+  let host = "x86_64"
+#else
+  let host = "other"
+#endif
+let isX86 = (Context.environment["DYNAMOE_ARCHITECTURE"] ?? host) == "x86_64"
+
 /// Kernel targets are optimised in debug builds too: unoptimised SIMD code is hundreds of times slower.
 func kernelTarget(_ name: String, architecture: [String], define: String) -> Target {
   .target(
@@ -14,6 +23,16 @@ func kernelTarget(_ name: String, architecture: [String], define: String) -> Tar
     ])
 }
 
+let x86Kernels =
+  isX86
+  ? [
+    kernelTarget("DynaMoEKernelsV3", architecture: ["-march=x86-64-v3"], define: "LEVEL_V3"),
+    kernelTarget("DynaMoEKernelsV4", architecture: ["-march=x86-64-v4"], define: "LEVEL_V4"),
+    kernelTarget(
+      "DynaMoEKernelsV4BFloat16", architecture: ["-march=x86-64-v4", "-mavx512bf16"],
+      define: "LEVEL_BFLOAT16"),
+  ] : []
+
 let package = Package(
   name: "DynaMoE",
   products: [
@@ -23,17 +42,10 @@ let package = Package(
   targets: [
     .target(name: "CDynaMoEPlatform"),
     kernelTarget("DynaMoEKernelsBaseline", architecture: [], define: "LEVEL_BASELINE"),
-    kernelTarget("DynaMoEKernelsV3", architecture: ["-march=x86-64-v3"], define: "LEVEL_V3"),
-    kernelTarget("DynaMoEKernelsV4", architecture: ["-march=x86-64-v4"], define: "LEVEL_V4"),
-    kernelTarget(
-      "DynaMoEKernelsV4BFloat16", architecture: ["-march=x86-64-v4", "-mavx512bf16"],
-      define: "LEVEL_BFLOAT16"),
     .target(
       name: "DynaMoEKernels",
-      dependencies: [
-        "CDynaMoEPlatform", "DynaMoEKernelsBaseline", "DynaMoEKernelsV3", "DynaMoEKernelsV4",
-        "DynaMoEKernelsV4BFloat16",
-      ],
+      dependencies: ["CDynaMoEPlatform", "DynaMoEKernelsBaseline"]
+        + x86Kernels.map { .target(name: $0.name) },
       swiftSettings: [.unsafeFlags(["-O"])]),
     .target(name: "DynaMoE", dependencies: ["DynaMoEKernels", "CDynaMoEPlatform"]),
     .systemLibrary(name: "CDynaMoE", path: "Include"),
@@ -53,5 +65,5 @@ let package = Package(
     .testTarget(
       name: "DynaMoEKernelsTests", dependencies: ["DynaMoEKernels", "CDynaMoEPlatform"]),
     .testTarget(name: "DynaMoETests", dependencies: ["DynaMoE", "DynaMoEKernels"]),
-  ]
+  ] + x86Kernels
 )

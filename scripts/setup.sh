@@ -33,8 +33,11 @@ missing_for_swift() {
   done
 }
 
-[ "$(uname -sm)" = "Linux x86_64" ] ||
-  fail "DynaMoE runs on Linux x86_64 so far; this machine is $(uname -sm)."
+case "$(uname -sm)" in
+  "Linux x86_64") ;;
+  "Linux aarch64") ;; # compiled for in the tests (Tests/Packaging/arm64.sh), but not tested on such a machine
+  *) fail "DynaMoE runs on Linux x86_64, and builds on Linux aarch64; this machine is $(uname -sm)." ;;
+esac
 command -v swift >/dev/null || fail "Swift was not found. $wanted."
 
 mapfile -t missing < <(missing_for_swift)
@@ -67,11 +70,15 @@ if ! python_with_venv >/dev/null; then
 fi
 if [ "$purpose" != build ]; then
   need libopenblas0 has_library libopenblas.so.0
+  need cmake cmake --version
 fi
 if [ "$purpose" = slow ]; then
   need valgrind valgrind --version
   if ! chromium --version >/dev/null 2>&1; then
     missing+=(chromium fonts-dejavu-core)
+  fi
+  if [ "$(uname -m)" = x86_64 ]; then
+    need g++-aarch64-linux-gnu aarch64-linux-gnu-g++ --version
   fi
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -16,7 +16,7 @@ public struct BackendError: Error, Equatable, CustomStringConvertible {
 /// |---|---|
 /// | `v4` | x86-64-v4 (AVX-512) |
 /// | `v3` | x86-64-v3 (AVX2, FMA); same bits as `v4` |
-/// | `baseline` | any x86-64 |
+/// | `baseline` | any x86-64, and any other processor |
 /// | `reference` | plain loops, for tests |
 /// | `openblas` | products by OpenBLAS, the rest by the best of the above |
 public final class Backend: Sendable {
@@ -50,7 +50,7 @@ public final class Backend: Sendable {
     if let text = getenv("DYNAMOE_KERNELS"), text.pointee != 0 {
       return try Backend(table(String(cString: text), source: "DYNAMOE_KERNELS"))
     }
-    return try Backend(bestTable)
+    return try Backend(Levels.available[0])
   }
 
   /// `select(nil)`, done once.
@@ -77,19 +77,11 @@ public final class Backend: Sendable {
     return known.filter { $0.1 }.map { $0.0 }
   }
 
-  private static var bestTable: KernelTable {
-    if dynamoe_cpu_has_x86_64_v4() { return LevelV4.table }
-    if dynamoe_cpu_has_x86_64_v3() { return LevelV3.table }
-    return LevelBaseline.table
-  }
-
   private static func table(_ name: String, source: String) throws(BackendError) -> KernelTable {
+    if let level = Levels.available.first(where: { $0.name == name }) { return level }
     switch name {
-    case "v4" where dynamoe_cpu_has_x86_64_v4(): return LevelV4.table
-    case "v3" where dynamoe_cpu_has_x86_64_v3(): return LevelV3.table
-    case "baseline": return LevelBaseline.table
     case "reference": return Reference.table
-    case "openblas": return try OpenBLAS.table(others: bestTable)
+    case "openblas": return try OpenBLAS.table(others: Levels.available[0])
     case "v4", "v3":
       let needed = name == "v4" ? "AVX-512 (x86-64-v4)" : "AVX2 and FMA (x86-64-v3)"
       throw BackendError(
@@ -100,10 +92,7 @@ public final class Backend: Sendable {
   }
 
   private static var allowedHere: String {
-    var allowed = names
-    if !dynamoe_cpu_has_x86_64_v4() { allowed.removeAll { $0 == "v4" } }
-    if !dynamoe_cpu_has_x86_64_v3() { allowed.removeAll { $0 == "v3" } }
-    return allowed.joined(separator: ", ")
+    (Levels.available.map(\.name) + ["reference", "openblas"]).joined(separator: ", ")
   }
 
   private static func checkThreads() throws(BackendError) {

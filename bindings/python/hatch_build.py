@@ -1,7 +1,7 @@
-"""Build hook: put libdynamoe.so inside the package and tag the wheel for this platform.
+"""Build hook: libdynamoe.so goes into wheels, the Swift sources it is built from into the sdist.
 
-The library is the file named by ``DYNAMOE_LIBRARY``, otherwise it is built with Swift from the
-checkout that encloses this folder, in a scratch folder of its own.
+The library is the file named by ``DYNAMOE_LIBRARY``, otherwise it is built with Swift: from the
+sources that the sdist carries in ``engine``, or from the checkout that encloses this folder.
 """
 
 import os
@@ -15,6 +15,15 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 LIBRARY_NAME = "libdynamoe.so"
 SCRATCH_NAME = ".build-python"
+ENGINE_NAME = "engine"  # folder of the Swift sources within the sdist
+# The manifest names the tests too, and Swift refuses to build when their folders are missing.
+ENGINE_SOURCES = (
+    "Package.swift",
+    "Include",
+    "Sources",
+    "Tests/DynaMoEKernelsTests",
+    "Tests/DynaMoETests",
+)
 
 
 class BuildError(Exception):
@@ -22,16 +31,23 @@ class BuildError(Exception):
 
 
 class LibraryBuildHook(BuildHookInterface):
-    """Adds the native library to wheels and editable installs."""
+    """Adds the native library to wheels and editable installs, and its sources to the sdist."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version, build_data):
-        """Find or build the library and tell the builder where it goes."""
+        """Tell the builder what to take from outside the package."""
         try:
-            library = _named_library() or _built_library(Path(self.root))
+            if self.target_name == "sdist":
+                build_data["force_include"].update(_engine_sources(Path(self.root)))
+            else:
+                self._include_library(version, build_data)
         except BuildError as error:
             raise SystemExit(f"dynamoe: {error}") from None
+
+    def _include_library(self, version, build_data):
+        """Find or build the library and say where it goes."""
+        library = _named_library() or _built_library(Path(self.root))
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"py3-none-{platform}"
         build_data["pure_python"] = False
@@ -52,14 +68,28 @@ def _named_library():
     return path
 
 
+def _engine_sources(root):
+    """Return where the Swift sources are, mapped to where they go in the sdist."""
+    checkout = _checkout(root)
+    if checkout == root / ENGINE_NAME:  # an sdist made from an unpacked sdist has them already
+        return {}
+    return {str(checkout / name): f"{ENGINE_NAME}/{name}" for name in ENGINE_SOURCES}
+
+
+def _checkout(root):
+    """Return the folder with Package.swift that belongs to the Python package in `root`."""
+    for folder in (root / ENGINE_NAME, *root.parents):
+        if (folder / "Package.swift").is_file() and (folder / "Include/dynamoe.h").is_file():
+            return folder
+    raise BuildError(
+        "no Swift sources of DynaMoE in or around this folder: build from a clone or an sdist, or "
+        f"name a finished {LIBRARY_NAME} in the environment variable DYNAMOE_LIBRARY."
+    )
+
+
 def _built_library(root):
-    """Build the library from the checkout around `root` and return its path."""
-    checkout = next((folder for folder in root.parents if _is_checkout(folder)), None)
-    if checkout is None:
-        raise BuildError(
-            "no checkout of DynaMoE around this folder: build from a clone, or name a finished "
-            f"{LIBRARY_NAME} in the environment variable DYNAMOE_LIBRARY."
-        )
+    """Build the library from its Swift sources and return its path."""
+    checkout = _checkout(root)
     swift = shutil.which("swift")
     if swift is None:
         raise BuildError(
@@ -76,10 +106,6 @@ def _built_library(root):
     if not library.is_file():
         raise BuildError(f"the Swift build left no {library}.")
     return _stripped(library)
-
-
-def _is_checkout(folder):
-    return (folder / "Package.swift").is_file() and (folder / "Include/dynamoe.h").is_file()
 
 
 def _stripped(library):

@@ -19,7 +19,7 @@ typedef unsigned dynamoe_bits16 __attribute__((ext_vector_type(16)));
 
 #define DYNAMOE_INLINE static inline __attribute__((always_inline))
 
-#if defined(__FMA__)
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 #define DYNAMOE_MULTIPLY_ADD(a, b, c) __builtin_elementwise_fma(a, b, c)
 #else
 #define DYNAMOE_MULTIPLY_ADD(a, b, c) (c) + (a) * (b)

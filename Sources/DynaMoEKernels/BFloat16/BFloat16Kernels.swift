@@ -1,8 +1,11 @@
 import CDynaMoEPlatform
 import DynaMoEKernelsBaseline
-import DynaMoEKernelsV3
-import DynaMoEKernelsV4
-import DynaMoEKernelsV4BFloat16
+
+#if arch(x86_64)
+  import DynaMoEKernelsV3
+  import DynaMoEKernelsV4
+  import DynaMoEKernelsV4BFloat16
+#endif
 
 /// The products of one level in bfloat16; all levels give the same bits.
 struct BFloat16Kernels: Sendable {
@@ -26,15 +29,17 @@ struct BFloat16Kernels: Sendable {
   /// Columns of a panel of packed weights.
   static let panelColumns = 32
 
-  static let hardware = BFloat16Kernels(
-    name: "v4bfloat16", tileRows: DynaMoEKernelsV4BFloat16.pairTileRows,
-    productTile: DynaMoEKernelsV4BFloat16.bfloat16ProductTile)
-  static let v4 = BFloat16Kernels(
-    name: "v4", tileRows: DynaMoEKernelsV4.pairTileRows,
-    productTile: DynaMoEKernelsV4.bfloat16ProductTile)
-  static let v3 = BFloat16Kernels(
-    name: "v3", tileRows: DynaMoEKernelsV3.pairTileRows,
-    productTile: DynaMoEKernelsV3.bfloat16ProductTile)
+  #if arch(x86_64)
+    static let hardware = BFloat16Kernels(
+      name: "v4bfloat16", tileRows: DynaMoEKernelsV4BFloat16.pairTileRows,
+      productTile: DynaMoEKernelsV4BFloat16.bfloat16ProductTile)
+    static let v4 = BFloat16Kernels(
+      name: "v4", tileRows: DynaMoEKernelsV4.pairTileRows,
+      productTile: DynaMoEKernelsV4.bfloat16ProductTile)
+    static let v3 = BFloat16Kernels(
+      name: "v3", tileRows: DynaMoEKernelsV3.pairTileRows,
+      productTile: DynaMoEKernelsV3.bfloat16ProductTile)
+  #endif
   static let baseline = BFloat16Kernels(
     name: "baseline", tileRows: DynaMoEKernelsBaseline.pairTileRows,
     productTile: DynaMoEKernelsBaseline.bfloat16ProductTile)
@@ -45,13 +50,15 @@ struct BFloat16Kernels: Sendable {
   static let available: [BFloat16Kernels] = {
     guard dynamoe_flushes_denormals() else { return [reference] }
     var kernels: [BFloat16Kernels] = []
-    if dynamoe_cpu_has_x86_64_v4() {
-      kernels.append(v4)
-      if dynamoe_cpu_has_avx512bf16(), agreesWithReference(hardware) {
-        kernels.insert(hardware, at: dynamoe_cpu_has_fast_avx512bf16() ? 0 : 1)
+    #if arch(x86_64)
+      if dynamoe_cpu_has_x86_64_v4() {
+        kernels.append(v4)
+        if dynamoe_cpu_has_avx512bf16(), agreesWithReference(hardware) {
+          kernels.insert(hardware, at: dynamoe_cpu_has_fast_avx512bf16() ? 0 : 1)
+        }
       }
-    }
-    if dynamoe_cpu_has_x86_64_v3() { kernels.append(v3) }
+      if dynamoe_cpu_has_x86_64_v3() { kernels.append(v3) }
+    #endif
     return kernels + [baseline, reference]
   }()
 

@@ -105,17 +105,19 @@ import Testing
     #expect(found.accuracy == nil && found.perplexity == nil)
     // Determination per output, averaged, or over all outputs: with targets of one spread both
     // are near; what it may not be is above one or far from either.
-    let columns = (0..<3).map { c in
-      let column = (0..<30).map { targets[$0 * 3 + c] }
+    let columns = (0..<3).map { (c: Int) -> (spread: Double, error: Double) in
+      let column: [Double] = (0..<30).map { targets[$0 * 3 + c] }
       let mean = column.reduce(0, +) / 30
       let spread = column.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
-      let error = (0..<30).reduce(0) {
-        $0 + (logits[$1 * 3 + c] - column[$1]) * (logits[$1 * 3 + c] - column[$1])
+      let error: Double = (0..<30).reduce(0) { (sum: Double, row: Int) -> Double in
+        let difference: Double = logits[row * 3 + c] - column[row]
+        return sum + difference * difference
       }
       return (spread: spread, error: error)
     }
-    let averaged = columns.reduce(0) { $0 + 1 - $1.error / $1.spread } / 3
-    let pooled = 1 - residual / columns.reduce(0) { $0 + $1.spread }
+    let shares: [Double] = columns.map { 1 - $0.error / $0.spread }
+    let averaged = shares.reduce(0, +) / 3
+    let pooled = 1 - residual / columns.map(\.spread).reduce(0, +)
     let r2 = try #require(found.r2)
     #expect(min(abs(r2 - averaged), abs(r2 - pooled)) < 1e-4, "\(r2), \(averaged), \(pooled)")
   }
@@ -129,7 +131,7 @@ import Testing
     let goals = Goals.values([0.5, 1, 1, 0.5, 1, 2, 0.5, 1, 4.5])
     // Of the third Σ(y - ŷ)² = 7.25, Σ(y - 2.5)² = 6.5.
     let found = try model.assess(testCase.batch(), goals)
-    let expected = (1 + 0 + (1 - 7.25 / 6.5)) / 3
+    let expected: Double = (1 + 0 + (1 - 7.25 / 6.5)) / 3
     #expect(abs((found.r2 ?? .nan) - expected) < 1e-9)
     let one = try model.assess(testCase.batch().rows([0]), .values([0.5, 1, 1]))
     #expect(one.r2 == nil)

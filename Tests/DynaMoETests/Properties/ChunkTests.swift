@@ -160,10 +160,11 @@ import Testing
       squares[index % outputs] += Double(value) * Double(value)
     }
     let rows = Double(batch.rows)
-    let explained = (0..<outputs).reduce(0) {
-      $0 + 1 - errors[$1] / (squares[$1] - sums[$1] * sums[$1] / rows)
+    let explained: [Double] = (0..<outputs).map { output in
+      let spread = squares[output] - sums[output] * sums[output] / rows
+      return 1 - errors[output] / spread
     }
-    #expect(abs((whole.r2 ?? .nan) - explained / Double(outputs)) < 1e-9)
+    #expect(abs((whole.r2 ?? .nan) - explained.reduce(0, +) / Double(outputs)) < 1e-9)
   }
 
   @Test func layerOfSeveralChunks() throws {
