@@ -14,7 +14,7 @@ DESTDIR ?=
 SHELL := /bin/bash
 LIBRARY := .build-library/lib/libdynamoe.so
 COMMAND := .build-command/bin/dynamoe
-SOURCES := Package.swift $(shell find Sources Include -type f)
+SOURCES := Package.swift $(shell find Sources Include -type f -not -path '*.docc/*')
 PACKAGE := $(shell find bindings/python -type f -not -path '*/__pycache__/*' -not -path '*/dist/*' -not -name '*.so*')
 
 # Machines may pin OpenBLAS to an old processor, which halves it.

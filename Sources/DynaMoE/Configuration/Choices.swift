@@ -10,10 +10,13 @@ public enum Task: String, Sendable, CaseIterable {
 
 /// The nonlinearity of an expert.
 public enum Activation: String, Sendable, CaseIterable {
+  /// max(0, x).
   case relu
-  /// Exact, with the error function.
+  /// x · Φ(x) with the error function, exact.
   case gelu
+  /// The approximation of `gelu` with tanh.
   case geluTanh = "gelu_tanh"
+  /// x · σ(x).
   case silu
   /// Gated: `down(silu(gate(x)) ⊙ up(x))`.
   case swiglu

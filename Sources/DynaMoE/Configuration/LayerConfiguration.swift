@@ -15,10 +15,14 @@ public struct LayerConfiguration: Equatable, Sendable {
   public var activation: Activation
   /// Whether experts have biases. Default true.
   public var bias: Bool
+  /// How the active experts of a row are chosen, and their weights.
   public var router: RouterConfiguration
+  /// Coefficients of the auxiliary losses.
   public var losses: LossConfiguration
+  /// How `step` changes the parameters.
   public var optimizer: OptimizerConfiguration
 
+  /// A layer whose settings are checked by ``validate()`` and by ``MoELayer``.
   public init(
     width: Int, experts: Int, router: RouterConfiguration, hidden: Int? = nil,
     sharedExperts: Int = 0, activation: Activation = .gelu, bias: Bool = true,

@@ -10,6 +10,7 @@ public struct LossConfiguration: Equatable, Sendable {
   /// off. Default 1e-8. Without effect on other layers.
   public var sparsity: Double = 1e-8
 
+  /// Every coefficient at its default.
   public init() {}
 
   func validate() throws(DynaMoEError) {

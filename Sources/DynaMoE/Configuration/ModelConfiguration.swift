@@ -7,6 +7,7 @@
 ///       experts: .schedule(Schedule(.descending, minimum: 2, maximum: 8), layers: 4),
 ///       router: .threshold(targetActive: 2))
 public struct ModelConfiguration: Equatable, Sendable {
+  /// What the outputs mean, and which loss trains them.
   public var task: Task
   /// Features per row, at least 1. Exactly one of `inputs` and `vocabulary`; not with
   /// `languageModel`.
@@ -36,7 +37,9 @@ public struct ModelConfiguration: Equatable, Sendable {
   public var tiedEmbedding: Bool
   /// One for all layers, or one per layer.
   public var routers: [RouterConfiguration]
+  /// Coefficients of the auxiliary losses.
   public var losses: LossConfiguration
+  /// How `step` changes the parameters.
   public var optimizer: OptimizerConfiguration
 
   /// A network with the same router in every layer.

@@ -11,6 +11,7 @@ public struct OptimizerConfiguration: Equatable, Sendable {
     case sgd
   }
 
+  /// Default `adamw`.
   public var kind: Kind
   /// Learning rate, at least 0. Default 0.001.
   public var lr: Double

@@ -2,19 +2,23 @@
 public enum ExpertCounts: Equatable, Sendable {
   /// One count per layer, at least 1 each.
   case list([Int])
+  /// The counts of a schedule over 1 to 65,536 layers.
   case schedule(Schedule, layers: Int)
 }
 
 /// A size of each layer, such as `hidden`.
 public enum LayerCounts: Equatable, Sendable {
+  /// The same in every layer, at least 1.
   case all(Int)
   /// One per layer.
   case list([Int])
+  /// The counts of a schedule over the network's layers.
   case schedule(Schedule)
 }
 
 /// A number of each layer, such as `target_active`.
 public enum LayerValues: Equatable, Sendable {
+  /// The same in every layer, above 0.
   case all(Double)
   /// One per layer.
   case list([Double])

@@ -9,11 +9,17 @@
 /// 85 K to 1.4 M parameters besides the embedding. Everything else (width, hidden size, number of
 /// layers and experts, activation, norm, biases, the tied embedding) is our choice.
 public enum Preset: String, Sendable, CaseIterable {
+  /// MNIST digits, 28 x 28 pixels; experts descend with depth.
   case paperMNIST = "paper_mnist"
+  /// Fashion-MNIST images, 28 x 28 pixels; experts descend with depth.
   case paperFashionMNIST = "paper_fashion_mnist"
+  /// CIFAR-10 images, 3 x 32 x 32 pixels; experts descend with depth.
   case paperCIFAR10 = "paper_cifar10"
+  /// The next token, smallest; experts descend with depth.
   case paperLanguageTiny = "paper_language_tiny"
+  /// The next token, in the middle; experts ascend with depth.
   case paperLanguageSmall = "paper_language_small"
+  /// The next token, largest; as many experts in every layer.
   case paperLanguageMedium = "paper_language_medium"
 
   /// Token ids of GPT-2, `<|endoftext|>` among them.
@@ -111,8 +117,9 @@ extension ModelConfiguration {
   /// rest of the router as it is), unless it names another `kind`: it then takes the place of the
   /// preset's, whose settings belong to the old kind. Everything else replaces what was there.
   ///
-  /// - Parameter json: an object of settings, in the words of ``init(json:)-(String)`` and as
-  ///   strict.
+  /// - Parameters:
+  ///   - preset: what is not replaced.
+  ///   - json: an object of settings, in the words of ``init(json:)-(String)`` and as strict.
   /// - Throws: ``DynaMoEError/argument(_:)`` with the key, what came and what is allowed.
   public static func preset(
     _ preset: Preset, overrides json: String

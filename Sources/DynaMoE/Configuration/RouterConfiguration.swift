@@ -30,6 +30,7 @@ public struct RouterConfiguration: Equatable, Sendable {
     case dense
   }
 
+  /// The rule of selection.
   public var kind: Kind
   /// Default `softmax` with `percentile`, `normalized` with `topK` and `dense`, otherwise `raw`.
   /// Not with `topAny`, `relu`.

@@ -7,6 +7,7 @@ public struct DataNames: Equatable, Sendable {
   /// Of what is predicted.
   public var target: String?
 
+  /// What is nil has no name.
   public init(classes: [String]? = nil, features: [String]? = nil, target: String? = nil) {
     self.classes = classes
     self.features = features

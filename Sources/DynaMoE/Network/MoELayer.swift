@@ -45,7 +45,9 @@ public final class MoELayer: RoutedNetwork {
 
   /// The layer of a file that ``RoutedNetwork/save(to:)`` wrote.
   ///
-  /// - Parameter precision: ``Precision/bfloat16``: as of a ``Model``.
+  /// - Parameters:
+  ///   - path: of a safetensors file.
+  ///   - precision: ``Precision/bfloat16``: for evaluation only, as of a ``Model``.
   /// - Throws: ``DynaMoEError/file(_:)``, ``DynaMoEError/format(_:)`` for truncated, damaged and
   ///   foreign files, also for the file of a model.
   public convenience init(
@@ -151,7 +153,9 @@ public final class MoELayer: RoutedNetwork {
   /// From dL/dy [T, D], to which the gradients of the weighted auxiliary losses are added: adds to
   /// the gradients.
   ///
-  /// - Parameter inputGradient: [T, D], overwritten with dL/dx.
+  /// - Parameters:
+  ///   - outputGradient: dL/dy [T, D] of the rows of the latest training forward, finite.
+  ///   - inputGradient: [T, D], overwritten with dL/dx.
   /// - Throws: ``DynaMoEError/state(_:)`` without a training forward since the last backward; after
   ///   any error the forward still waits.
   public func backward(

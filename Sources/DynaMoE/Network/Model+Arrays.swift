@@ -1,5 +1,5 @@
-// The same verbs for arrays, of models and of sessions. Rows are features [T · inputs], or token ids
-// [T] of a model with a vocabulary.
+// The same verbs for arrays, of models and of sessions; what single layers have is in MoELayer+Arrays.
+// Rows are features [T · inputs], or token ids [T] of a model with a vocabulary.
 
 extension Model {
   /// logits [T · C] of features [T · inputs].
@@ -129,6 +129,20 @@ extension Model {
     }
   }
 
+  /// ``calibrate(_:targetActive:)-(Input,_)`` on features [T · inputs].
+  public func calibrate(_ x: [Float], targetActive: [Double]) throws(DynaMoEError) {
+    try withInput(x, columns: self.input.inputs) { input throws(DynaMoEError) in
+      try calibrate(input, targetActive: targetActive)
+    }
+  }
+
+  /// ``calibrate(_:targetActive:)-(Input,_)`` on token ids [T].
+  public func calibrate(tokens ids: [Int32], targetActive: [Double]) throws(DynaMoEError) {
+    try borrowing(ids) { ids throws(DynaMoEError) in
+      try calibrate(.tokens(ids), targetActive: targetActive)
+    }
+  }
+
   private func trainBatch(
     _ input: Input, _ targets: Targets, weights: [Float]?
   ) throws(DynaMoEError) -> Losses {
@@ -235,7 +249,7 @@ private func withInput<Result>(
 }
 
 /// The logits [T · C] that `body` writes.
-private func filled(
+func filled(
   rows: Int, outputs: Int,
   _ body: (UnsafeMutableBufferPointer<Float>) throws(DynaMoEError) -> Void
 ) throws(DynaMoEError) -> [Float] {
@@ -282,7 +296,7 @@ private func copied(
 }
 
 /// `withUnsafeBufferPointer` with typed errors.
-private func borrowing<Element, Result>(
+func borrowing<Element, Result>(
   _ array: [Element], _ body: (UnsafeBufferPointer<Element>) throws(DynaMoEError) -> Result
 ) throws(DynaMoEError) -> Result {
   var result: Swift.Result<Result, DynaMoEError>?

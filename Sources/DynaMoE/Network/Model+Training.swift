@@ -86,7 +86,9 @@ extension Model {
 
   /// Adds the gradients of the total loss of the latest training forward to the gradients.
   ///
-  /// - Parameter inputGradient: [T, inputs], overwritten with dL/dx; nil for token ids.
+  /// - Parameters:
+  ///   - targets: of the rows of that forward.
+  ///   - inputGradient: [T, inputs], overwritten with dL/dx; nil for token ids.
   /// - Throws: ``DynaMoEError/state(_:)`` without a training forward since the last backward; after
   ///   any error the forward still waits.
   public func backward(
@@ -114,8 +116,13 @@ extension Model {
     backwardAll(rows: rows, inputGradient: inputGradient?.baseAddress)
   }
 
-  /// The same from dL/dlogits [T, C], to which the gradients of the weighted auxiliary losses are
-  /// added.
+  /// Adds the gradients of a loss of your own to the gradients, from its dL/dlogits; those of the
+  /// weighted auxiliary losses are added too.
+  ///
+  /// - Parameters:
+  ///   - outputGradient: dL/dlogits [T, C] of the rows of the latest training forward, finite.
+  ///   - inputGradient: [T, inputs], overwritten with dL/dx; nil for token ids.
+  /// - Throws: as ``backward(_:inputGradient:)``.
   public func backward(
     outputGradient: UnsafeBufferPointer<Float>,
     inputGradient: UnsafeMutableBufferPointer<Float>? = nil
@@ -150,8 +157,11 @@ extension Model {
   ///
   /// After the largest T so far no memory is allocated.
   ///
-  /// - Parameter sampleWeight: [T], at least 0 and not all 0: the task's loss is then Σwℓ/Σw;
-  ///   routing ignores it.
+  /// - Parameters:
+  ///   - input: T ≥ 1 rows.
+  ///   - targets: one per row.
+  ///   - sampleWeight: [T], at least 0 and not all 0: the task's loss is then Σwℓ/Σw; routing
+  ///     ignores it.
   /// - Returns: the losses of the batch before the step.
   /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``,
   ///   ``DynaMoEError/failed(_:)`` when logits, loss or a gradient are not finite; then nothing was

@@ -5,7 +5,7 @@ import DynaMoEKernels
 ///     let model = try Model(configuration, seed: 0)
 ///     let losses = try model.trainBatch(x, classes: labels)
 ///
-/// T rows, C outputs. The mathematics is in the documentation's page on concepts.
+/// T rows, C outputs. The mathematics: <doc:Concepts>.
 public final class Model: RoutedNetwork {
   /// As it was given.
   public let configuration: ModelConfiguration
@@ -65,8 +65,10 @@ public final class Model: RoutedNetwork {
   /// The network of a file that ``RoutedNetwork/save(to:)`` wrote. Training goes on as if it had
   /// never stopped.
   ///
-  /// - Parameter precision: ``Precision/bfloat16``: for evaluation only, with matrices that are
-  ///   rounded as they are read; the optimizer's state stays in the file.
+  /// - Parameters:
+  ///   - path: of a safetensors file.
+  ///   - precision: ``Precision/bfloat16``: for evaluation only, with matrices that are rounded as
+  ///     they are read; the optimizer's state stays in the file.
   /// - Throws: ``DynaMoEError/file(_:)``, ``DynaMoEError/format(_:)`` for truncated, damaged and
   ///   foreign files.
   public convenience init(

@@ -1,6 +1,7 @@
 import DynaMoEKernels
 
 extension RoutedNetwork {
+  /// L.
   public var layerCount: Int { layers.count }
 
   /// N of `layer`, which is in 0 ..< `layerCount`.
@@ -8,8 +9,9 @@ extension RoutedNetwork {
 
   /// How `layer` routed since the last reset.
   ///
-  /// - Parameter coactivation: whether to count out ``RoutingStatistics/coactivation``, N · N
-  ///   numbers.
+  /// - Parameters:
+  ///   - layer: 0 ..< ``layerCount``.
+  ///   - coactivation: whether to count out ``RoutingStatistics/coactivation``, N · N numbers.
   /// - Throws: ``DynaMoEError/argument(_:)`` for a layer that is not there;
   ///   ``DynaMoEError/memory(_:)``.
   public func routingStatistics(
@@ -19,6 +21,7 @@ extension RoutedNetwork {
     return try layers[layer].statistics.routing(layer: layer, coactivation: coactivation)
   }
 
+  /// Begins the statistics of every layer anew.
   public func resetRoutingStatistics() {
     for layer in layers { layer.statistics.reset() }
   }

@@ -55,12 +55,16 @@ public class RoutedNetwork {
   /// What is saved but not trained: thresholds, balancing biases, the state of controllers.
   public var buffers: [Tensor] { storage.buffers.tensors() }
 
-  /// Number of `parameters` and of `buffers`.
+  /// Number of ``parameters``.
   public var parameterTensorCount: Int { storage.parameters.entries.count }
+
+  /// Number of ``buffers``.
   public var bufferTensorCount: Int { storage.buffers.entries.count }
 
-  /// `parameters[index]` and `buffers[index]`, without making the list.
+  /// `parameters[index]` without making the list; `index` is in 0 ..< ``parameterTensorCount``.
   public func parameter(at index: Int) -> Tensor { storage.parameters.tensor(index) }
+
+  /// `buffers[index]` without making the list; `index` is in 0 ..< ``bufferTensorCount``.
   public func buffer(at index: Int) -> Tensor { storage.buffers.tensor(index) }
 
   /// Copies `values` into the parameter `name`, in effect from the next call. They may be those of

@@ -51,6 +51,7 @@ public final class Session: @unchecked Sendable {
   public var configuration: ModelConfiguration { model.configuration }
   /// C: classes, or values of a regression.
   public var outputs: Int { model.outputs }
+  /// L.
   public var layerCount: Int { model.layerCount }
 
   /// N of `layer`, which is in 0 ..< `layerCount`.
@@ -75,7 +76,9 @@ public final class Session: @unchecked Sendable {
   /// logits [T, C] of any number of rows, with the same bits as ``Model/forward(_:training:into:)``.
   /// Changes nothing but the session's statistics and latest routing.
   ///
-  /// - Parameter logits: room for T · C values, or nil when only the routing is wanted.
+  /// - Parameters:
+  ///   - input: rows, also none.
+  ///   - logits: room for T · C values, or nil when only the routing is wanted.
   /// - Throws: ``DynaMoEError/argument(_:)``, ``DynaMoEError/memory(_:)``,
   ///   ``DynaMoEError/busy(_:)``; ``DynaMoEError/failed(_:)`` when a logit is not finite.
   public func forward(
@@ -125,6 +128,8 @@ public final class Session: @unchecked Sendable {
     }
   }
 
+  /// Begins the session's statistics anew.
+  ///
   /// - Throws: ``DynaMoEError/busy(_:)``.
   public func resetRoutingStatistics() throws(DynaMoEError) {
     try use { () throws(DynaMoEError) in

@@ -8,6 +8,7 @@ public struct ReportOptions: Equatable, Sendable {
   /// a language model also the names of its tokens.
   public var classNames: [String]?
 
+  /// What is nil has its default.
   public init(title: String? = nil, classNames: [String]? = nil) {
     self.title = title
     self.classNames = classNames

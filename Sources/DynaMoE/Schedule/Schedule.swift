@@ -26,10 +26,23 @@ import Glibc
 public struct Schedule: Equatable, Sendable {
   /// The name of a schedule; the raw value is its spelling in a configuration.
   public enum Shape: String, Sendable, CaseIterable {
-    case uniform, descending, ascending, pyramid, valley, wave
+    /// `maximum` everywhere.
+    case uniform
+    /// From `maximum` down to `minimum`, linearly.
+    case descending
+    /// From `minimum` up to `maximum`, linearly.
+    case ascending
+    /// `maximum` in the middle, `minimum` at both ends.
+    case pyramid
+    /// `minimum` in the middle, `maximum` at both ends.
+    case valley
+    /// A cosine of `cycles` periods that begins at `maximum`.
+    case wave
+    /// A cosine of `cycles` periods that begins at `minimum`.
     case inverseWave = "inverse_wave"
   }
 
+  /// How the count goes from layer to layer.
   public var shape: Shape
   /// At least 1. Default 1.
   public var minimum: Int
@@ -40,6 +53,7 @@ public struct Schedule: Equatable, Sendable {
   /// The exact sum over layers, at least one per layer. Default nil: as the formula says.
   public var total: Int?
 
+  /// A schedule whose settings are checked by ``counts(layers:)``.
   public init(_ shape: Shape, minimum: Int = 1, maximum: Int, cycles: Double = 2, total: Int? = nil)
   {
     self.shape = shape

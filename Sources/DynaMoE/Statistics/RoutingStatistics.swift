@@ -3,12 +3,15 @@
 ///
 /// N experts; K is the number of experts that a row activates. Variances are divided by n.
 public struct RoutingStatistics: Equatable, Sendable {
-  /// N
+  /// N.
   public var experts: Int
+  /// Rows that were routed.
   public var rows: Int
   /// Rows with K = 0 … N, [N + 1].
   public var kHistogram: [Int]
+  /// Mean of K over the rows.
   public var meanActive: Double
+  /// Variance of K over the rows.
   public var varianceActive: Double
   /// Rows that used each expert, [N].
   public var expertRows: [Int]
