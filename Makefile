@@ -8,6 +8,7 @@ BENCH ?=
 PEERS ?=
 PAIRS ?= 21
 WRITE ?=
+BASE ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 
@@ -20,7 +21,7 @@ PACKAGE := $(shell find bindings/python -type f -not -path '*/__pycache__/*' -no
 # Machines may pin OpenBLAS to an old processor, which halves it.
 unexport OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
-.PHONY: help demo test check-slow bench build command wheel install format lint clean machine machine-test machine-slow
+.PHONY: help demo test check-slow bench build command documentation wheel install format lint clean machine machine-test machine-slow
 .NOTPARALLEL:
 
 help:
@@ -31,6 +32,8 @@ help:
 	@echo '  make test         build everything and run all tests: Swift, C, Python, examples, documentation'
 	@echo '  make build        libdynamoe.so in .build-library/lib, without any need of Swift at run time'
 	@echo '  make command      the command line dynamoe in .build-command/bin, likewise'
+	@echo '  make documentation'
+	@echo '                    the reference of the Swift module in build/documentation: BASE=(path under which it is served)'
 	@echo '  make bench        time it: PEERS=path/to/python (with torch) adds PyTorch, BENCH="W1 growth" chooses, PAIRS=21 rounds,'
 	@echo '                    WRITE=1 puts tables and figures into README and docs'
 	@echo '  make wheel        dist/: the Python wheel, for any Linux with glibc 2.34 or newer, and the sdist'
@@ -58,6 +61,9 @@ build: $(LIBRARY)
 
 command: $(COMMAND)
 	@echo 'Built $(COMMAND)'
+
+documentation: $(LIBRARY)
+	@scripts/documentation.sh '$(BASE)'
 
 wheel: $(LIBRARY) .venv/stamp-wheel
 	@scripts/wheel.sh

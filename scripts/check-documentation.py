@@ -22,7 +22,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = ROOT / ".build-command" / "bin"
 LIBRARY = ROOT / ".build-library" / "lib"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CATALOG = ROOT / "Sources" / "DynaMoE" / "DynaMoE.docc"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(CATALOG.glob("*.md")),
+]
 MARK = "---end of a shown output---"
 COMPLETE = {
     "task": "classification",

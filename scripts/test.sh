@@ -57,9 +57,10 @@ swift_steps() {
 
 library_steps() {
   if ! step library "libdynamoe.so: build, dependencies, exports" make --no-print-directory -s build; then
-    steps_fail c-programs python-tests command-tests documentation
+    steps_fail c-programs reference python-tests command-tests documentation
     return
   fi
+  step reference "Reference of the Swift module, without warnings" timeout "$limit" scripts/documentation.sh || true
   step c-programs "C tests, installation, C examples" timeout "$limit" Tests/C/run.sh "$library" || true
   if ! step python-package "Python package" make --no-print-directory -s .venv/stamp-test; then
     steps_fail python-tests command-tests documentation
@@ -76,7 +77,7 @@ library_steps() {
 
 swift_steps
 library_steps
-step swift-example "Swift example" timeout "$limit" scripts/run-swift-example.sh || true
+step swift-examples "Swift examples" timeout "$limit" scripts/run-swift-examples.sh || true
 step style "Style" scripts/lint.sh || true
 
 echo

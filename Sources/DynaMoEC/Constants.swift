@@ -3,7 +3,7 @@ import DynaMoE
 
 /// The header's constants and what they mean to the engine, one table per enumeration.
 enum Constants {
-  static let tasks: [(Int, Task)] = [
+  static let tasks: [(Int, ModelConfiguration.Task)] = [
     (DYNAMOE_TASK_CLASSIFICATION, .classification),
     (DYNAMOE_TASK_LANGUAGE_MODEL, .languageModel),
     (DYNAMOE_TASK_REGRESSION, .regression),
@@ -66,7 +66,7 @@ enum Constants {
   }
 
   /// The constant of a task.
-  static func constant(of task: Task) -> Int32 {
+  static func constant(of task: ModelConfiguration.Task) -> Int32 {
     switch task {
     case .classification: Int32(DYNAMOE_TASK_CLASSIFICATION)
     case .languageModel: Int32(DYNAMOE_TASK_LANGUAGE_MODEL)

@@ -1,11 +1,13 @@
-/// What the outputs of a network mean, and which loss trains them.
-public enum Task: String, Sendable, CaseIterable {
-  /// Softmax cross-entropy over the outputs; a target of -1 is ignored.
-  case classification
-  /// Classification of the next token: rows are token ids and the outputs are the vocabulary.
-  case languageModel = "language_model"
-  /// Mean squared error.
-  case regression
+extension ModelConfiguration {
+  /// What the outputs of a network mean, and which loss trains them.
+  public enum Task: String, Sendable, CaseIterable {
+    /// Softmax cross-entropy over the outputs; a target of -1 is ignored.
+    case classification
+    /// Classification of the next token: rows are token ids and the outputs are the vocabulary.
+    case languageModel = "language_model"
+    /// Mean squared error.
+    case regression
+  }
 }
 
 /// The nonlinearity of an expert.

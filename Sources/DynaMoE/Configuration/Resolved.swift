@@ -38,7 +38,7 @@ struct ResolvedLayer: Equatable, Sendable {
 /// A network with every default in, every schedule evaluated and every value checked: what the
 /// engine reads.
 struct ResolvedModel: Equatable, Sendable {
-  var task: Task
+  var task: ModelConfiguration.Task
   /// Exactly one of `inputs` and `vocabulary` is given.
   var inputs: Int?
   var vocabulary: Int?

@@ -28,7 +28,8 @@ extension Model {
     largest(try logits(of: x), outputs: outputs)
   }
 
-  /// ``trainBatch(_:_:sampleWeight:)`` of features and one class per row; -1: the row is ignored.
+  /// Trains on features [T · inputs] and one class per row, -1 for a row to ignore; see
+  /// ``trainBatch(_:_:sampleWeight:)``.
   @discardableResult
   public func trainBatch(
     _ x: [Float], classes: [Int32], sampleWeight: [Float]? = nil
@@ -40,7 +41,8 @@ extension Model {
     }
   }
 
-  /// ``trainBatch(_:_:sampleWeight:)`` of features and values [T · C], a regression.
+  /// Trains a regression on features [T · inputs] and values [T · C]; see
+  /// ``trainBatch(_:_:sampleWeight:)``.
   @discardableResult
   public func trainBatch(
     _ x: [Float], values: [Float], sampleWeight: [Float]? = nil
@@ -52,8 +54,8 @@ extension Model {
     }
   }
 
-  /// ``trainBatch(_:_:sampleWeight:)`` of token ids and one class per row, with a language model
-  /// the next token.
+  /// Trains on token ids [T] and one class per row, of a language model the next token; see
+  /// ``trainBatch(_:_:sampleWeight:)``.
   @discardableResult
   public func trainBatch(
     tokens ids: [Int32], classes: [Int32], sampleWeight: [Float]? = nil
@@ -65,7 +67,7 @@ extension Model {
     }
   }
 
-  /// ``evaluate(_:_:)`` of features and one class per row.
+  /// Loss and accuracy on features [T · inputs] and one class per row; see ``evaluate(_:_:)``.
   public func evaluate(_ x: [Float], classes: [Int32]) throws(DynaMoEError) -> Evaluation {
     try withInput(x, columns: self.input.inputs) { input throws(DynaMoEError) in
       try borrowing(classes) { targets throws(DynaMoEError) in
@@ -74,7 +76,7 @@ extension Model {
     }
   }
 
-  /// ``evaluate(_:_:)`` of features and values [T · C], a regression.
+  /// Loss of a regression on features [T · inputs] and values [T · C]; see ``evaluate(_:_:)``.
   public func evaluate(_ x: [Float], values: [Float]) throws(DynaMoEError) -> Evaluation {
     try withInput(x, columns: self.input.inputs) { input throws(DynaMoEError) in
       try borrowing(values) { targets throws(DynaMoEError) in
@@ -83,7 +85,7 @@ extension Model {
     }
   }
 
-  /// ``evaluate(_:_:)`` of token ids and one class per row.
+  /// Loss and accuracy on token ids [T] and one class per row; see ``evaluate(_:_:)``.
   public func evaluate(tokens ids: [Int32], classes: [Int32]) throws(DynaMoEError) -> Evaluation {
     try borrowing(ids) { ids throws(DynaMoEError) in
       try borrowing(classes) { targets throws(DynaMoEError) in
@@ -92,7 +94,8 @@ extension Model {
     }
   }
 
-  /// ``writeReport(_:_:options:to:)`` of features and one class per row.
+  /// Reports on features [T · inputs] and one class per row; see
+  /// ``writeReport(_:_:options:to:)``.
   @discardableResult
   public func writeReport(
     _ x: [Float], classes: [Int32], options: ReportOptions = ReportOptions(), to path: String
@@ -104,7 +107,8 @@ extension Model {
     }
   }
 
-  /// ``writeReport(_:_:options:to:)`` of features and values [T · C], a regression.
+  /// Reports on a regression of features [T · inputs] to values [T · C]; see
+  /// ``writeReport(_:_:options:to:)``.
   @discardableResult
   public func writeReport(
     _ x: [Float], values: [Float], options: ReportOptions = ReportOptions(), to path: String
@@ -116,7 +120,7 @@ extension Model {
     }
   }
 
-  /// ``writeReport(_:_:options:to:)`` of token ids and one class per row.
+  /// Reports on token ids [T] and one class per row; see ``writeReport(_:_:options:to:)``.
   @discardableResult
   public func writeReport(
     tokens ids: [Int32], classes: [Int32], options: ReportOptions = ReportOptions(),
@@ -129,14 +133,16 @@ extension Model {
     }
   }
 
-  /// ``calibrate(_:targetActive:)-(Input,_)`` on features [T · inputs].
+  /// Sets the stored thresholds for a mean K of `targetActive [L]` on features [T · inputs]; see
+  /// ``calibrate(_:targetActive:)-(Input,_)``.
   public func calibrate(_ x: [Float], targetActive: [Double]) throws(DynaMoEError) {
     try withInput(x, columns: self.input.inputs) { input throws(DynaMoEError) in
       try calibrate(input, targetActive: targetActive)
     }
   }
 
-  /// ``calibrate(_:targetActive:)-(Input,_)`` on token ids [T].
+  /// Sets the stored thresholds for a mean K of `targetActive [L]` on token ids [T]; see
+  /// ``calibrate(_:targetActive:)-(Input,_)``.
   public func calibrate(tokens ids: [Int32], targetActive: [Double]) throws(DynaMoEError) {
     try borrowing(ids) { ids throws(DynaMoEError) in
       try calibrate(.tokens(ids), targetActive: targetActive)
@@ -177,7 +183,7 @@ extension Session {
     largest(try logits(of: x), outputs: outputs)
   }
 
-  /// ``evaluate(_:_:)`` of features and one class per row.
+  /// Loss and accuracy on features [T · inputs] and one class per row; see ``evaluate(_:_:)``.
   public func evaluate(_ x: [Float], classes: [Int32]) throws(DynaMoEError) -> Evaluation {
     try withInput(x, columns: inputs) { input throws(DynaMoEError) in
       try borrowing(classes) { targets throws(DynaMoEError) in
@@ -186,7 +192,7 @@ extension Session {
     }
   }
 
-  /// ``evaluate(_:_:)`` of features and values [T · C], a regression.
+  /// Loss of a regression on features [T · inputs] and values [T · C]; see ``evaluate(_:_:)``.
   public func evaluate(_ x: [Float], values: [Float]) throws(DynaMoEError) -> Evaluation {
     try withInput(x, columns: inputs) { input throws(DynaMoEError) in
       try borrowing(values) { targets throws(DynaMoEError) in
@@ -195,7 +201,7 @@ extension Session {
     }
   }
 
-  /// ``evaluate(_:_:)`` of token ids and one class per row.
+  /// Loss and accuracy on token ids [T] and one class per row; see ``evaluate(_:_:)``.
   public func evaluate(tokens ids: [Int32], classes: [Int32]) throws(DynaMoEError) -> Evaluation {
     try borrowing(ids) { ids throws(DynaMoEError) in
       try borrowing(classes) { targets throws(DynaMoEError) in

@@ -79,7 +79,8 @@ extension Model {
     try SystemFile.checkPath(path)
     let counts = ReportCounts(
       experts: layers.map(\.expertCount), groupings: try groupings(input, targets, options))
-    return try evaluate(input, targets, evaluation, counting: counts) { evaluation throws(DynaMoEError) in
+    return try evaluate(input, targets, evaluation, counting: counts) {
+      evaluation throws(DynaMoEError) in
       let html = Array(
         ReportPage.html(
           reportContent(evaluation, counts, rows: rows, options: options)

@@ -60,7 +60,7 @@ struct ReportLayer {
 /// Everything that a report says.
 struct ReportContent {
   let title: String
-  let task: Task
+  let task: ModelConfiguration.Task
   let rows: Int
   let evaluation: Evaluation
   let configurationJSON: String

@@ -1,12 +1,13 @@
 import DynaMoE
 import Foundation
+import Shared
 
 /// Trains a dynamic mixture of experts on interleaved spirals, shows how each layer routes, and
 /// saves and loads the model.
 @main
 struct Quickstart {
   static func main() throws {
-    var random = SeededGenerator(state: 0)
+    var random = SeededGenerator(seed: 0)
     let training = Spirals(count: 3000, using: &random)
     let test = Spirals(count: 600, using: &random)
 

@@ -4,4 +4,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 scratch="$PWD/.build-example"
 swift build --package-path examples/swift -c release --scratch-path "$scratch"
-exec "$scratch/release/Quickstart"
+for program in Quickstart SingleLayer Serving; do
+  printf '%s\n' "$program"
+  "$scratch/release/$program"
+done
