@@ -65,7 +65,7 @@ library_steps() {
     steps_fail python-tests documentation
     return
   fi
-  step python-tests "Python tests, examples, notebook" python -m pytest -q -p no:cacheprovider Tests/Python || true
+  step python-tests "Python tests, examples, notebooks" python -m pytest -q -p no:cacheprovider Tests/Python || true
   step documentation "Documentation: examples, configurations, links" python scripts/check-documentation.py || true
 }
 
