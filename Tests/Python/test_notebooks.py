@@ -102,7 +102,7 @@ def test_notebook_cells_run(examples, tmp_path, monkeypatch, name):
 
 
 def quickstart_headline(names):
-    assert names["accuracy"] >= 0.97 and names["history"].epochs <= 12
+    assert names["accuracy"] >= 0.96 and names["history"].epochs <= 12
     assert isinstance(names["again"], dm.Model)
 
 
