@@ -71,7 +71,7 @@ library_steps() {
   else
     steps_fail command-tests
   fi
-  step python-tests "Python tests, examples, notebook" python -m pytest -q -p no:cacheprovider Tests/Python || true
+  step python-tests "Python tests, examples, notebooks" python -m pytest -q -p no:cacheprovider Tests/Python || true
   step documentation "Documentation: examples, configurations, links" python scripts/check-documentation.py || true
 }
 

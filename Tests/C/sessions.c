@@ -85,9 +85,9 @@ static void refused(dynamoe_model *model)
           dynamoe_session_evaluate(session, x, INPUTS, 1, &targets, &evaluation, NULL, 0));
   REFUSED(DYNAMOE_ERROR_ARGUMENT, "count is 0", dynamoe_session_threads_set(session, 0));
   REFUSED(DYNAMOE_ERROR_ARGUMENT, "count is 257", dynamoe_session_threads_set(session, 257));
+  dynamoe_routing_statistics statistics = {.struct_size = sizeof statistics};
   REFUSED(DYNAMOE_ERROR_ARGUMENT, "layer is 2",
-          dynamoe_session_routing_statistics(session, 2, &(dynamoe_routing_statistics){.struct_size = sizeof(dynamoe_routing_statistics)},
-                                             NULL, 0, NULL, 0, NULL, 0, NULL, 0));
+          dynamoe_session_routing_statistics(session, 2, &statistics, NULL, 0, NULL, 0, NULL, 0, NULL, 0));
   x[5] = NAN;
   REFUSED(DYNAMOE_ERROR_ARGUMENT, "finite", forward(session));
   x[5] = 0.5f;

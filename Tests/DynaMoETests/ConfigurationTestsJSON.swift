@@ -1,6 +1,6 @@
 import Testing
 
-@testable import DynaMoE
+@_spi(Command) @testable import DynaMoE
 
 @Suite struct JSONTests {
   private func problem(_ text: String) -> String { problem(Array(text.utf8)) }

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import DynaMoE
+@_spi(Command) @testable import DynaMoE
 
 @Suite struct PresetTests {
   private func refusal(_ preset: Preset, _ overrides: String) -> String {

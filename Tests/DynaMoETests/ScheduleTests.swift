@@ -1,6 +1,6 @@
 import Testing
 
-@testable import DynaMoE
+@_spi(Command) @testable import DynaMoE
 
 @Suite struct ScheduleTests {
   /// Rows of the golden cases, so that the shapes are checked also where those are absent.

@@ -38,6 +38,9 @@ struct RoutingCounters: ~Copyable {
     _ dispatch: borrowing Dispatch, _ pass: borrowing RoutingPass, weights: UnsafePointer<Float>
   ) {
     let n = experts
+    // As constants: the thread sanitizer of Swift 6.3 makes broken code of `histogram[k] += 1`.
+    let histogram = histogram
+    let weightSums = weightSums
     let first = dispatch.firstOfRow
     let expertOfRow = dispatch.expertOfRow
     for row in 0..<dispatch.rows {
@@ -58,6 +61,9 @@ struct RoutingCounters: ~Copyable {
 
   /// Costs what `other` holds: pairs of experts that it never saw are passed over.
   mutating func add(_ other: borrowing RoutingCounters) {
+    let histogram = histogram
+    let weightSums = weightSums
+    let together = together
     rows += other.rows
     limitedRows += other.limitedRows
     entropySum += other.entropySum

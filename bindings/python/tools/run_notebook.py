@@ -17,7 +17,12 @@ def main(path: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
         client = NotebookClient(
-            notebook, timeout=600, kernel_name="python3", resources=resources, record_timing=False
+            notebook,
+            timeout=600,
+            kernel_name="python3",
+            resources=resources,
+            record_timing=False,
+            coalesce_streams=True,
         )
         client.execute()
     notebook.metadata = {
