@@ -19,6 +19,7 @@ for module in "$work"/resources/linux/*.swiftmodule; do
   [ -f "$interface" ] || continue
   sed -e "s/-target x86_64-unknown-linux-gnu/-target $target/" -e 's/self = _stdlib_\(remainder\|squareRoot\)l(.*)/fatalError()/' \
     "$interface" >"$module/$target.swiftinterface"
+  rm "$module"/x86_64-*
 done
 
 if grep -rnw Float80 Sources; then fail "Float80 is not to be had on ARM."; fi
@@ -29,14 +30,15 @@ compile() { # compile MODULE [OPTION…]: one object of the whole module
   swiftc -target "$target" -sdk "$work/sdk" -resource-dir "$work/resources" -module-cache-path "$work/cache" \
     -swift-version 6 -O -wmo -parse-as-library -module-name "$module" -I Sources/CDynaMoEPlatform/include -I Include -I "$work/modules" \
     -emit-module -emit-module-path "$work/modules/$module.swiftmodule" -c -o "$work/$module.o" "$@" "${sources[@]}"
-  readelf -h "$work/$module.o" | grep -q AArch64 || fail "$module.o is not for ARM."
+  grep -q AArch64 <<<"$(readelf -h "$work/$module.o")" || fail "$module.o is not for ARM."
 }
 compile DynaMoEKernelsBaseline -D LEVEL_BASELINE
 compile DynaMoEKernels
 compile DynaMoE
 compile DynaMoEC
+defined=$(aarch64-linux-gnu-nm --defined-only "$work/DynaMoEC.o")
 for name in dynamoe_model_create dynamoe_model_train_batch; do
-  nm --defined-only "$work/DynaMoEC.o" | grep -qw "$name" || fail "DynaMoEC.o does not define $name."
+  grep -qw "$name" <<<"$defined" || fail "DynaMoEC.o does not define $name."
 done
 
 warnings=(-Wall -Wextra -pedantic -Werror -IInclude)
