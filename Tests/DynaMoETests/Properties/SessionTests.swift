@@ -268,15 +268,20 @@ import Testing
     let finished = DispatchGroup()
     for session in sessions {
       Thread(in: finished) {
-        // Sessions that never end would hardly ever leave a moment for a change.
-        for _ in 0..<40 {
+        // Sessions that never end would hardly ever leave a moment for a change, and on a busy
+        // machine the changes may leave none for 40 sessions.
+        var (evaluations, tries) = (0, 0)
+        while evaluations == 0 || tries < 40 {
+          tries += 1
           do {
             let bits = try session.run(batch).bits
             outcome.withLock { _ = $0.seen.insert(bits) }
+            evaluations += 1
           } catch DynaMoEError.busy {
             sched_yield()
           } catch {
             outcome.withLock { $0.failures.append("\(error)") }
+            return
           }
         }
       }.start()
