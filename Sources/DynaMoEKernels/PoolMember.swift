@@ -103,8 +103,8 @@ extension PoolState {
   ///
   /// They go back afterwards: on a busy processor they still get a share.
   func fetchStalled(_ workers: Int, _ now: UInt64) -> Bool {
-    guard dynamoe_exchange32(&block.pointee.looking, 0, 1) else { return false }
-    defer { dynamoe_store32(&block.pointee.looking, 0) }
+    guard dynamoe_exchange32(block.pointer(to: \.looking)!, 0, 1) else { return false }
+    defer { dynamoe_store32(block.pointer(to: \.looking)!, 0) }
     let here = UInt32(bitPattern: dynamoe_processor())
     var any = false
     var index = 1
@@ -129,11 +129,11 @@ extension PoolState {
   /// The caller is a thread of the host: it moves itself when it begins the next run, and the
   /// worker makes room when it then meets it on the same processor.
   func offerPlace(_ index: Int) {
-    guard dynamoe_exchange32(&block.pointee.looking, 0, 1) else { return }
-    defer { dynamoe_store32(&block.pointee.looking, 0) }
+    guard dynamoe_exchange32(block.pointer(to: \.looking)!, 0, 1) else { return }
+    defer { dynamoe_store32(block.pointer(to: \.looking)!, 0) }
     let here = UInt32(bitPattern: dynamoe_processor())
     var other = 0
-    while other < Int(dynamoe_load32(&block.pointee.limit)) {
+    while other < Int(dynamoe_load32(block.pointer(to: \.limit)!)) {
       if other != index, let number = members[other].stalled() {
         let processor = dynamoe_load32(&members[other].processor)
         guard processor != here else { return }

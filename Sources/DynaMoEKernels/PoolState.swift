@@ -76,28 +76,28 @@ struct PoolState: @unchecked Sendable {
   // MARK: Calling side
 
   func acquire() -> Bool {
-    dynamoe_load32(&block.pointee.busy) == 0 && dynamoe_exchange32(&block.pointee.busy, 0, 1)
+    dynamoe_load32(block.pointer(to: \.busy)!) == 0 && dynamoe_exchange32(block.pointer(to: \.busy)!, 0, 1)
   }
 
   func release() {
-    dynamoe_store32(&block.pointee.busy, 0)
+    dynamoe_store32(block.pointer(to: \.busy)!, 0)
   }
 
   /// Starts or ends threads so that as many run as were requested; returns how many there are, the
   /// caller included.
   func prepareThreads() -> Int {
-    let wanted = Int(dynamoe_load32(&block.pointee.requested))
+    let wanted = Int(dynamoe_load32(block.pointer(to: \.requested)!))
     guard wanted != started.pointee else { return wanted }
     if wanted < started.pointee {
-      dynamoe_store32(&block.pointee.limit, UInt32(wanted))
-      dynamoe_add32(&block.pointee.wake, 1)
-      dynamoe_futex_wake(&block.pointee.wake, INT32_MAX)
+      dynamoe_store32(block.pointer(to: \.limit)!, UInt32(wanted))
+      dynamoe_add32(block.pointer(to: \.wake)!, 1)
+      dynamoe_futex_wake(block.pointer(to: \.wake)!, INT32_MAX)
       while started.pointee > wanted {
         started.pointee -= 1
         pthread_join(threads[started.pointee], nil)
       }
     } else {
-      dynamoe_store32(&block.pointee.limit, UInt32(wanted))
+      dynamoe_store32(block.pointer(to: \.limit)!, UInt32(wanted))
       startThreads(upTo: wanted)
     }
     return started.pointee
@@ -137,8 +137,8 @@ struct PoolState: @unchecked Sendable {
     let destination = callerDestination()
     let here = UInt32(bitPattern: dynamoe_processor())
     dynamoe_store32(&members[0].processor, destination ?? here)
-    dynamoe_store32(&block.pointee.pending, UInt32(count))
-    dynamoe_store64(&block.pointee.ticket, UInt64(workers) << 32 | UInt64(count))
+    dynamoe_store32(block.pointer(to: \.pending)!, UInt32(count))
+    dynamoe_store64(block.pointer(to: \.ticket)!, UInt64(workers) << 32 | UInt64(count))
     wakeSleepers(atMost: workers < started.pointee ? Int(INT32_MAX) : count - 1)
     members[0].begin(dynamoe_thread())
     if let destination { dynamoe_move_thread(dynamoe_thread(), destination) }
@@ -162,9 +162,9 @@ struct PoolState: @unchecked Sendable {
   }
 
   private func wakeSleepers(atMost count: Int) {
-    guard dynamoe_load32(&block.pointee.sleepers) > 0 else { return }
-    dynamoe_add32(&block.pointee.wake, 1)
-    dynamoe_futex_wake(&block.pointee.wake, Int32(clamping: count))
+    guard dynamoe_load32(block.pointer(to: \.sleepers)!) > 0 else { return }
+    dynamoe_add32(block.pointer(to: \.wake)!, 1)
+    dynamoe_futex_wake(block.pointer(to: \.wake)!, Int32(clamping: count))
   }
 
   private func waitForClaimed(_ workers: Int) {
@@ -173,7 +173,7 @@ struct PoolState: @unchecked Sendable {
     while true {
       var spins = 0
       while spins < 64 {
-        if dynamoe_load32(&block.pointee.pending) == 0 {
+        if dynamoe_load32(block.pointer(to: \.pending)!) == 0 {
           if block.pointee.fetching.began > 0 { block.pointee.fetching.end(clock()) }
           return
         }
@@ -190,22 +190,22 @@ struct PoolState: @unchecked Sendable {
   }
 
   private func sleepUntilDone() {
-    dynamoe_store32(&block.pointee.callerSleeps, 1)
-    let pending = dynamoe_load32(&block.pointee.pending)
+    dynamoe_store32(block.pointer(to: \.callerSleeps)!, 1)
+    let pending = dynamoe_load32(block.pointer(to: \.pending)!)
     if pending > 0 {
-      dynamoe_futex_wait_for(&block.pointee.pending, pending, Self.longestSleep)
+      dynamoe_futex_wait_for(block.pointer(to: \.pending)!, pending, Self.longestSleep)
     }
-    dynamoe_store32(&block.pointee.callerSleeps, 0)
+    dynamoe_store32(block.pointer(to: \.callerSleeps)!, 0)
   }
 
   // MARK: Both sides
 
   private func claim(_ index: Int) -> Int? {
     while true {
-      let ticket = dynamoe_load64(&block.pointee.ticket)
+      let ticket = dynamoe_load64(block.pointer(to: \.ticket)!)
       let left = ticket & 0xffff_ffff
       guard left > 0, index < Int(ticket >> 32) else { return nil }
-      if dynamoe_exchange64(&block.pointee.ticket, ticket, ticket &- 1) {
+      if dynamoe_exchange64(block.pointer(to: \.ticket)!, ticket, ticket &- 1) {
         // The claimed task is not finished, so its run is still the current one and these words are
         // its own.
         return block.pointee.first &+ (block.pointee.count &- Int(left))
@@ -215,9 +215,9 @@ struct PoolState: @unchecked Sendable {
   }
 
   private func finishTask() {
-    let before = dynamoe_subtract32(&block.pointee.pending, 1)
-    if before == 1, dynamoe_load32(&block.pointee.callerSleeps) == 1 {
-      dynamoe_futex_wake(&block.pointee.pending, 1)
+    let before = dynamoe_subtract32(block.pointer(to: \.pending)!, 1)
+    if before == 1, dynamoe_load32(block.pointer(to: \.callerSleeps)!) == 1 {
+      dynamoe_futex_wake(block.pointer(to: \.pending)!, 1)
     }
   }
 
@@ -260,7 +260,7 @@ struct PoolState: @unchecked Sendable {
     while true {
       var spins = 0
       while spins < 64 {
-        if index >= Int(dynamoe_load32(&block.pointee.limit)) { return false }
+        if index >= Int(dynamoe_load32(block.pointer(to: \.limit)!)) { return false }
         if hasTasks(index) { return true }
         dynamoe_pause()
         spins += 1
@@ -272,7 +272,7 @@ struct PoolState: @unchecked Sendable {
       }
       if now >= nextLook {
         nextLook = now &+ Self.lookPause
-        if dynamoe_load32(&block.pointee.pending) > 0 { offerPlace(index) }
+        if dynamoe_load32(block.pointer(to: \.pending)!) > 0 { offerPlace(index) }
       }
       if now >= deadline {
         sleep(index)
@@ -282,19 +282,19 @@ struct PoolState: @unchecked Sendable {
   }
 
   private func hasTasks(_ index: Int) -> Bool {
-    let ticket = dynamoe_load64(&block.pointee.ticket)
+    let ticket = dynamoe_load64(block.pointer(to: \.ticket)!)
     return ticket & 0xffff_ffff > 0 && index < Int(ticket >> 32)
   }
 
   private func sleep(_ index: Int) {
-    dynamoe_add32(&block.pointee.sleepers, 1)
-    let word = dynamoe_load32(&block.pointee.wake)
+    dynamoe_add32(block.pointer(to: \.sleepers)!, 1)
+    let word = dynamoe_load32(block.pointer(to: \.wake)!)
     // After the announcement: a caller that publishes now sees the sleeper, one that published
     // before is seen here.
-    if index < Int(dynamoe_load32(&block.pointee.limit)), !hasTasks(index) {
-      dynamoe_futex_wait(&block.pointee.wake, word)
+    if index < Int(dynamoe_load32(block.pointer(to: \.limit)!)), !hasTasks(index) {
+      dynamoe_futex_wait(block.pointer(to: \.wake)!, word)
     }
-    dynamoe_subtract32(&block.pointee.sleepers, 1)
+    dynamoe_subtract32(block.pointer(to: \.sleepers)!, 1)
   }
 
   private func clock() -> UInt64 {

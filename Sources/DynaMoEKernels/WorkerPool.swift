@@ -39,10 +39,10 @@ public final class WorkerPool: Sendable {
   ///
   /// Setting it takes effect at the next run.
   public var threadCount: Int {
-    get { min(Int(dynamoe_load32(&state.block.pointee.requested)), ThreadLimit.current) }
+    get { min(Int(dynamoe_load32(state.block.pointer(to: \.requested)!)), ThreadLimit.current) }
     set {
       let count = min(max(1, newValue), Self.maximumThreadCount)
-      dynamoe_store32(&state.block.pointee.requested, UInt32(count))
+      dynamoe_store32(state.block.pointer(to: \.requested)!, UInt32(count))
     }
   }
 
