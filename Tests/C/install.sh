@@ -86,9 +86,9 @@ check "make run" make -C "$work/examples" run PKG_CONFIG_PATH="$prefix/lib/pkgco
 check "configure with CMake" configure "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix"
 check "build with CMake" cmake --build "$work/cmake"
 for example in $(sed -n 's/^PROGRAMS := //p' "$root/examples/c/Makefile"); do
-  arguments=()
-  if [ "$example" = serve ]; then arguments=(spirals.safetensors 2 20000); fi # what train has saved
-  check "run $example, built with CMake" run_in "$work" "$work/cmake/$example" "${arguments[@]}"
+  set --
+  if [ "$example" = serve ]; then set -- spirals.safetensors 2 20000; fi # what train has saved
+  check "run $example, built with CMake" run_in "$work" "$work/cmake/$example" "$@"
 done
 check "CMakeLists.txt and Makefile name the same programs" test \
   "$(sed -n 's/^set(programs \(.*\))$/\1/p' "$root/examples/c/CMakeLists.txt")" = "$(sed -n 's/^PROGRAMS := //p' "$root/examples/c/Makefile")"
