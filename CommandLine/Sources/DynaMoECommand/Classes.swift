@@ -108,10 +108,11 @@ struct Rows {
     }
   }
 
-  /// What `body` makes of the rows and their targets.
+  /// What `body` makes of the rows and their targets. Not `rethrows`: closures that throw typed errors
+  /// end the program there (Swift 6.3.1).
   func with<Result>(
     _ targets: ModelTargets, _ body: (Input, Targets) throws -> Result
-  ) rethrows -> Result {
+  ) throws -> Result {
     try withInput { input in
       switch targets {
       case .classes(let classes):
@@ -122,7 +123,7 @@ struct Rows {
     }
   }
 
-  private func withInput<Result>(_ body: (Input) throws -> Result) rethrows -> Result {
+  private func withInput<Result>(_ body: (Input) throws -> Result) throws -> Result {
     if let tokens { return try tokens.withUnsafeBufferPointer { try body(.tokens($0)) } }
     return try table.x.withUnsafeBufferPointer { try body(.features($0, rows: table.rows)) }
   }
