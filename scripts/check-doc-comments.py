@@ -1,4 +1,4 @@
-"""Fail when a public symbol of a Swift symbol graph has no doc comment: check-doc-comments.py FILE."""
+"""Fail when a public symbol of a Swift symbol graph has no comment: check-doc-comments.py FILE."""
 
 import json
 import sys
