@@ -214,9 +214,9 @@ struct ReferenceRouter {
       var chosen: [Int]
       if let limits = thresholds?(t) {
         chosen = order.filter { v[t, $0] > limits[$0] }
-        // A score may be the limit itself, or one of equal rows between which it lies; OpenBLAS makes
-        // different scores of these.
-        for e in 0..<count where v[t, e] != limits[e] || !kernelsKeepBits {
+        // The limit may lie between the scores of equal rows, of which OpenBLAS makes different ones.
+        let equalRowsDiffer = !kernelsKeepBits && settings.kind.hasSuffix("threshold")
+        for e in 0..<count where v[t, e] != limits[e] || equalRowsDiffer {
           margin = min(margin, abs(v[t, e] - limits[e]))
         }
       } else if settings.kind == "top_k" {
