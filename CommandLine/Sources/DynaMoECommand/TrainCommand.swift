@@ -22,6 +22,11 @@ struct TrainCommand: ParsableCommand {
   var validation: String?
   @Option(
     help: ArgumentHelp(
+      "IDX: the file of the labels of the rows of --validation; default: beside it, as of --data.",
+      valueName: "path"))
+  var validationLabels: String?
+  @Option(
+    help: ArgumentHelp(
       "The share of the rows of each class that is set aside to evaluate after each epoch.",
       valueName: "share"))
   var validationShare: Double?
@@ -45,6 +50,9 @@ struct TrainCommand: ParsableCommand {
     guard epochs >= 1 else { throw ValidationError("--epochs is \(epochs), allowed: at least 1.") }
     guard batchSize >= 1 else {
       throw ValidationError("--batch-size is \(batchSize), allowed: at least 1.")
+    }
+    guard validationLabels == nil || validation != nil else {
+      throw ValidationError("--validation-labels is given without --validation.")
     }
     if let validationShare {
       guard validation == nil else {
@@ -86,7 +94,8 @@ struct TrainCommand: ParsableCommand {
       var request = request
       if options.label.isEmpty { request.targetName = training.targetName }
       request.featureNames = training.featureNames
-      validationTable = try options.read(request, path: validation)
+      validationTable = try options.readValidation(
+        request, path: validation, labels: validationLabels)
     }
     let (configuration, names) = try configuration(text, draft, training)
     let model = try Model(configuration, seed: seed)
