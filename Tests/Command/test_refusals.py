@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from support_command import CONFIG, images
@@ -63,3 +64,54 @@ def test_labels_of_one_file_are_not_those_of_another(run):
     assert accuracies[0] > 0.9 and accuracies[1] < 0.1
     more = ("--validation-labels", "kinds")
     assert "--validation" in refused(run, "train", "config.json", *data, *more, status=2)
+
+
+def several(path, order, rows=60):
+    """Write three targets of two features, and a number of each row, in columns of that order."""
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(size=(2, rows))
+    columns = {"id": np.arange(rows) + 1000, "a": a, "b": b, "u": a + b, "v": 100 + a, "w": -b}
+    lines = [",".join(order), *(",".join(f"{columns[c][i]:g}" for c in order) for i in range(rows))]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_regressions_keep_the_names_of_all_their_targets(run):
+    (run.folder / "config.json").write_text(json.dumps({**CONFIG, "task": "regression"}))
+    for name, order in {
+        "rows.csv": ["id", "a", "u", "v", "b", "w"],
+        "turned.csv": ["w", "b", "v", "a", "id", "u"],
+        "new.csv": ["id", "b", "a"],
+        "plain.csv": ["a", "b"],
+        "part.csv": ["a", "b", "u", "v"],
+    }.items():
+        several(run.folder / name, order)
+    labels = ("--label", "u", "--label", "v", "--label", "w")
+    data = ("--data", "rows.csv", "--ignore", "id", *labels)
+    train = ("train", "config.json", *data, "--epochs", 3, "--standardize")
+    run(*train, "--validation", "turned.csv", "--json")
+    facts = json.loads(run("inspect", "model.safetensors", "--json"))
+    assert facts["target_names"] == ["u", "v", "w"] and facts["target_name"] is None
+    assert "targets: u, v, w" in run("inspect", "model.safetensors")
+
+    def evaluate(*arguments):
+        return json.loads(run("evaluate", "model.safetensors", "--json", *arguments))
+
+    own = evaluate("--data", "rows.csv")
+    assert own["loss"] < 1000  # v is about 100: in a wrong order it is thousands
+    turned = ("--label", "w", "--label", "u", "--label", "v")
+    assert own == evaluate("--data", "turned.csv") == evaluate("--data", "rows.csv", *turned)
+    evaluation = ("evaluate", "model.safetensors", "--data")
+    assert '"w"' in refused(run, *evaluation, "part.csv")
+    wrong = ("--label", "w", "--label", "u", "--label", "id")
+    message = refused(run, *evaluation, "rows.csv", *wrong)
+    assert '"w", "u", "id"' in message and '"u", "v", "w"' in message
+
+    def predict(name, *arguments):
+        return run("predict", "model.safetensors", "--data", name, *arguments)
+
+    answers = predict("new.csv")
+    assert answers.splitlines()[0] == "u,v,w" and answers.count("\n") == 61
+    for name in "rows.csv", "turned.csv", "plain.csv", "part.csv":
+        assert predict(name) == answers
+    said = json.loads(predict("new.csv", "--json"))
+    assert said["targets"] == ["u", "v", "w"] and len(said["predictions"][0]) == 3

@@ -92,7 +92,7 @@ struct TrainCommand: ParsableCommand {
       (training, validationTable) = (first, second)
     } else if let validation {
       var request = request
-      if options.label.isEmpty { request.targetName = training.targetName }
+      request.targetNames = training.targetNames
       request.featureNames = training.featureNames
       validationTable = try options.readValidation(
         request, path: validation, labels: validationLabels)
@@ -103,7 +103,7 @@ struct TrainCommand: ParsableCommand {
       DataNames(
         classes: names,
         features: configuration.inputs == nil ? nil : training.featureNames,
-        target: training.targetName))
+        targets: training.targetNames))
     var run = TrainingRun(
       model: model, training: training, validation: validationTable, epochs: epochs,
       batchSize: batchSize, seed: seed, standardizes: standardize, isQuiet: json)
