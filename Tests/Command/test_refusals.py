@@ -43,6 +43,20 @@ def test_what_the_engine_refuses_is_an_error(trained):
         assert "finite" in refused(run, name, "model.safetensors", "--data", "large.csv")
 
 
+def test_output_that_cannot_be_written_is_refused_before_training(trained):
+    run = trained
+    (run.folder / "folder").mkdir()
+    before = sorted(run.folder.rglob("*"))
+    # The data does not exist: whoever came to reading it would say so.
+    for output in "folder", "folder/", "/", "missing/model.safetensors", "model.safetensors/x", "":
+        message = refused(run, "train", "config.json", "--data", "absent", "--output", output)
+        assert f'cannot write "{output}"' in message and "absent" not in message
+    assert "a folder" in refused(
+        run, "train", "config.json", "--data", "absent", "--output", "folder"
+    )
+    assert sorted(run.folder.rglob("*")) == before
+
+
 def test_labels_of_one_file_are_not_those_of_another(run):
     images(run.folder)
     pixels = (run.folder / "small-images-idx3-ubyte").read_bytes()

@@ -125,6 +125,10 @@ struct TrainCommand: ParsableCommand {
         "cannot write \(quoted(output)): \(output.isEmpty ? "the name is empty" : String(cString: strerror(errno)))"
       )
     }
+    var status = stat()
+    guard stat(output, &status) != 0 || status.st_mode & S_IFMT != S_IFDIR else {
+      throw CommandFailure("cannot write \(quoted(output)): it is a folder, allowed: a file")
+    }
   }
 
   /// The configuration with what the data says, and the names of the classes.
