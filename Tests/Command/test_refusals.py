@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -78,6 +79,27 @@ def test_labels_of_one_file_are_not_those_of_another(run):
     assert accuracies[0] > 0.9 and accuracies[1] < 0.1
     more = ("--validation-labels", "kinds")
     assert "--validation" in refused(run, "train", "config.json", *data, *more, status=2)
+
+
+def test_bench_tells_models_from_configurations_by_their_content(trained):
+    run = trained
+    quick = ("--rows", 8, "--seconds", "0.01", "--json")
+    for name in "model.bin", "model.json", "model":
+        shutil.copy(run.folder / "model.safetensors", run.folder / name)
+        assert json.loads(run("bench", name, *quick))["rows"] == 8
+    whole = {**CONFIG, "inputs": 3, "outputs": 2}
+    (run.folder / "odd.safetensors").write_text(json.dumps(whole))
+    assert json.loads(run("bench", "odd.safetensors", *quick))["rows"] == 8
+    for missing in ["inputs"], ["outputs"], ["inputs", "outputs"]:
+        part = {key: value for key, value in whole.items() if key not in missing}
+        (run.folder / "part.json").write_text(json.dumps(part))
+        message = refused(run, "bench", "part.json", *quick)
+        assert " and ".join(missing) + (" is" if len(missing) == 1 else " are") in message
+        assert "data" in message
+    (run.folder / "part.json").write_text(json.dumps({**CONFIG, "widht": 3}))
+    assert "widht" in refused(run, "bench", "part.json", *quick)
+    (run.folder / "part.json").write_text("no JSON")
+    assert "JSON" in refused(run, "bench", "part.json", *quick)
 
 
 def several(path, order, rows=60):
