@@ -57,7 +57,7 @@ def test_schedule(run):
     assert plain.isascii() and "########" in plain
     assert "descending" in run("schedule", "down", "--layers", 1, "--maximum", 2, status=2)
     assert "minimum" in run(
-        "schedule", "wave", "--layers", 1, "--maximum", 2, "--minimum", 3, status=1
+        "schedule", "wave", "--layers", 1, "--maximum", 2, "--minimum", 3, status=2
     )
 
 

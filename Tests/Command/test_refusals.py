@@ -102,6 +102,39 @@ def test_bench_tells_models_from_configurations_by_their_content(trained):
     assert "JSON" in refused(run, "bench", "part.json", *quick)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("train", "c", "--data", "d", "--seed", -1),
+            ["--seed", "-1", "0 to 18446744073709551615"],
+        ),
+        (("train", "c", "--data", "d", "--seed", "x"), ["--seed", "x", "0 to"]),
+        (("bench", "c", "--seed", -1), ["--seed", "-1", "0 to"]),
+        (("train", "c", "--data", "d", "--epochs", -2), ["--epochs is -2", "at least 1"]),
+        (("train", "c", "--data", "d", "--batch-size", -2), ["--batch-size is -2", "at least 1"]),
+        (("train", "c", "--data", "d", "--validation-share", -1), ["is -1.0", "above 0"]),
+        (("bench", "c", "--rows", -2), ["--rows is -2", "at least 1"]),
+        (("bench", "c", "--threads", -2), ["--threads is -2", "1 to 256"]),
+        (("bench", "c", "--seconds", -2), ["--seconds is -2.0", "above 0"]),
+        (("schedule", "wave", "--layers", 3, "--maximum", -3), ["maximum", "-3", "1"]),
+        (("schedule", "wave", "--layers", 0, "--maximum", 3), ["layers", "0", "at least 1"]),
+        (("schedule", "wave", "--layers", -1, "--maximum", 3), ["layers", "-1", "at least 1"]),
+        (
+            ("schedule", "wave", "--layers", 3, "--maximum", 3, "--minimum", -1),
+            ["minimum", "-1"],
+        ),
+        (("schedule", "wave", "--layers", 3, "--maximum", 3, "--total", -1), ["total", "-1"]),
+        (("schedule", "wave", "--layers", 3, "--maximum", 3, "--cycles", -1), ["cycles", "-1"]),
+    ],
+)
+def test_numbers_out_of_range_are_wrong_usage(run, arguments, words):
+    message = refused(run, *arguments, status=2)
+    assert "Missing" not in message
+    for word in words:
+        assert word in message, message
+
+
 def several(path, order, rows=60):
     """Write three targets of two features, and a number of each row, in columns of that order."""
     rng = np.random.default_rng(5)

@@ -15,13 +15,16 @@ struct BenchCommand: ParsableCommand {
 
   @Argument(help: "A configuration (JSON) or a saved model, whatever their names.")
   var source: String
-  @Option(help: "Rows of a batch.")
+  @Option(parsing: .unconditional, help: "Rows of a batch.")
   var rows = 256
-  @Option(help: "Threads, 1 to 256; default: DYNAMOE_THREADS, else the processors of the process.")
+  @Option(
+    parsing: .unconditional,
+    help: "Threads, 1 to 256; default: DYNAMOE_THREADS, else the processors of the process.")
   var threads: Int?
-  @Option(help: "How long each of the two is timed.")
+  @Option(parsing: .unconditional, help: "How long each of the two is timed.")
   var seconds = 2.0
-  @Option(help: "Of the weights and the rows.")
+  @Option(
+    parsing: .unconditional, help: "Of the weights and the rows; default: 0.", transform: seedValue)
   var seed: UInt64 = 0
   @Flag(help: "One JSON object in place of text.")
   var json = false

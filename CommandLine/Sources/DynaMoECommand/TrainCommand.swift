@@ -26,15 +26,18 @@ struct TrainCommand: ParsableCommand {
       valueName: "path"))
   var validationLabels: String?
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "The share of the rows of each class that is set aside to evaluate after each epoch.",
       valueName: "share"))
   var validationShare: Double?
-  @Option(help: "Times that all rows are passed.")
+  @Option(parsing: .unconditional, help: "Times that all rows are passed.")
   var epochs = 10
-  @Option(help: "Rows of a step.")
+  @Option(parsing: .unconditional, help: "Rows of a step.")
   var batchSize = 64
-  @Option(help: "Of the weights and of the order of the rows.")
+  @Option(
+    parsing: .unconditional, help: "Of the weights and of the order of the rows; default: 0.",
+    transform: seedValue)
   var seed: UInt64 = 0
   @Flag(
     help:
