@@ -13,15 +13,18 @@ struct BenchCommand: ParsableCommand {
       dynamoe bench config.json --rows 256 --threads 2
       """)
 
-  @Argument(help: "A configuration (JSON) or a saved model (.safetensors).")
+  @Argument(help: "A configuration (JSON) or a saved model, whatever their names.")
   var source: String
-  @Option(help: "Rows of a batch.")
+  @Option(parsing: .unconditional, help: "Rows of a batch.")
   var rows = 256
-  @Option(help: "Threads, 1 to 256; default: DYNAMOE_THREADS, else the processors of the process.")
+  @Option(
+    parsing: .unconditional,
+    help: "Threads, 1 to 256; default: DYNAMOE_THREADS, else the processors of the process.")
   var threads: Int?
-  @Option(help: "How long each of the two is timed.")
+  @Option(parsing: .unconditional, help: "How long each of the two is timed.")
   var seconds = 2.0
-  @Option(help: "Of the weights and the rows.")
+  @Option(
+    parsing: .unconditional, help: "Of the weights and the rows; default: 0.", transform: seedValue)
   var seed: UInt64 = 0
   @Flag(help: "One JSON object in place of text.")
   var json = false
@@ -38,13 +41,7 @@ struct BenchCommand: ParsableCommand {
 
   func run() throws {
     if let threads { Runtime.threadCount = threads }
-    let model: Model
-    if source.hasSuffix(".safetensors") {
-      model = try Model(contentsOf: source)
-    } else {
-      let text = String(decoding: try readFile(source), as: UTF8.self)
-      model = try named(source) { try Model(ModelConfiguration(json: text), seed: seed) }
-    }
+    let model = try model()
     let (batch, targets) = try batch(model)
     var logits = [Float](repeating: 0, count: rows * model.outputs)
     let forward = try batch.with(targets) { input, _ in
@@ -61,6 +58,29 @@ struct BenchCommand: ParsableCommand {
       ("forward", forward, forwardFlops),
       ("training step", training, 3 * model.flopsPerRow * Double(rows)),
     ])
+  }
+
+  /// The saved model, or a new one of the configuration, whatever the file is called.
+  private func model() throws -> Model {
+    let bytes = try readFile(source)
+    // The length of a header, in 64 bits, ends in zeros, which JSON has nowhere.
+    if bytes.prefix(8).contains(0) { return try Model(contentsOf: source) }
+    let text = String(decoding: bytes, as: UTF8.self)
+    return try named(source) {
+      // What else is wrong with the configuration is said first.
+      let draft = try ModelConfiguration(json: text, dataInputs: 1, dataOutputs: 1)
+      if case .object(let object) = try JSONValue.configuration(text) {
+        var missing: [String] = []
+        if object["inputs"] == nil, object["vocabulary"] == nil { missing.append("inputs") }
+        if object["outputs"] == nil, draft.task != .languageModel { missing.append("outputs") }
+        guard missing.isEmpty else {
+          throw CommandFailure(
+            "\(source): \(missing.joined(separator: " and ")) \(missing.count == 1 ? "is" : "are") missing: train takes them from the data, bench has none; allowed: integers of at least 1"
+          )
+        }
+      }
+      return try Model(ModelConfiguration(json: text), seed: seed)
+    }
   }
 
   private func batch(_ model: Model) throws -> (Rows, ModelTargets) {

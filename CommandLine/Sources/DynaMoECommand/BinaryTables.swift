@@ -68,7 +68,7 @@ struct IDX {
 
 /// Images and labels in IDX files as a table.
 func idxTable(
-  path: String, bytes: [UInt8], options: DataOptions, request: TableRequest
+  path: String, bytes: [UInt8], labels: String?, request: TableRequest
 ) throws -> Table {
   let images = try IDX(path: path, bytes: bytes)
   var table = Table(path: path)
@@ -78,8 +78,7 @@ func idxTable(
     throw CommandFailure("\(path): its shape is \(images.shape), allowed: rows with values")
   }
   table.x = try images.floats()
-  let labelsPath = options.labels ?? labelFile(of: path)
-  guard let labelsPath else {
+  guard let labelsPath = labels ?? labelFile(of: path) else {
     guard request.targetsAreOptional else {
       throw CommandFailure("\(path): name the file of its labels with --labels")
     }

@@ -18,7 +18,7 @@ struct CSVTable {
     var table = Table(path: path)
     table.columns = features.count
     table.featureNames = names.map { names in features.map { names[$0] } }
-    if let names, targets.count == 1 { table.targetName = names[targets[0]] }
+    if let names, !targets.isEmpty { table.targetNames = targets.map { names[$0] } }
     var labels: [String] = []
     var values: [Float] = []
     var record: [CSV.Field]? = hasHeader ? try csv.next() : first
@@ -92,16 +92,20 @@ struct CSVTable {
       guard request.targets == .values || columns.count == 1 else {
         throw CommandFailure("--label is given \(columns.count) times, allowed: once for classes")
       }
-      return columns
+      return try inOrderOfOutputs(columns, names)
     }
-    if let name = request.targetName, let names {
-      let matches = names.indices.filter { names[$0] == name }
-      if matches.count == 1 { return matches }
+    if let wanted = request.targetNames, let names {
+      let matches = wanted.map { name in names.indices.filter { names[$0] == name } }
+      if matches.allSatisfy({ $0.count == 1 }) { return matches.map { $0[0] } }
       if request.targetsAreOptional { return [] }
+      let missing = zip(wanted, matches).first { $1.count != 1 }
+      let count = missing?.1.count ?? 0
       throw CommandFailure(
-        "\(path): there is no column \(quoted(name)), which the model predicts: name the target with --label"
+        "\(path): \(count == 0 ? "there is no column" : "\(count) columns are called") \(quoted(missing?.0 ?? "")), which the model predicts: name \(wanted.count == 1 ? "the target" : "its \(wanted.count) targets") with --label"
       )
     }
+    // Features are found by their names: no other column need be the target.
+    if request.targetsAreOptional, request.featureNames != nil, names != nil { return [] }
     // A file with the features and no more has no target.
     if let inputs = request.inputs, request.targetsAreOptional,
       count - options.ignore.count <= inputs
@@ -109,6 +113,26 @@ struct CSVTable {
       return []
     }
     return [count - 1]
+  }
+
+  /// Columns of `--label` as the model has them: names that it knows in another order are put into
+  /// its own.
+  private func inOrderOfOutputs(_ columns: [Int], _ names: [String]?) throws -> [Int] {
+    guard let wanted = request.targetNames, let names, wanted.count == columns.count else {
+      return columns
+    }
+    let given = columns.map { names[$0] }
+    if given.sorted() == wanted.sorted() {
+      guard Set(given).count == given.count else { return columns }
+      return wanted.compactMap { name in given.firstIndex(of: name).map { columns[$0] } }
+    }
+    // Other names stand for the targets in their order, which a name of another place contradicts.
+    for (place, name) in given.enumerated() where name != wanted[place] && wanted.contains(name) {
+      throw CommandFailure(
+        "\(path): --label names \(given.map { quoted($0) }.joined(separator: ", ")), allowed: \(wanted.map { quoted($0) }.joined(separator: ", ")), as the model predicts them"
+      )
+    }
+    return columns
   }
 
   private func featureColumns(

@@ -44,12 +44,32 @@ struct DataOptions: ParsableArguments {
   }
 
   /// Reads the file `path`, or the one that the options name.
-  func read(_ request: TableRequest, path: String? = nil) throws -> Table {
-    let path = path ?? data
+  func read(_ request: TableRequest) throws -> Table {
+    try read(request, path: data) { _ in labels }
+  }
+
+  /// Reads the rows of `--validation`, whose labels are never those of `--data`.
+  func readValidation(
+    _ request: TableRequest, path: String, labels validationLabels: String?
+  ) throws -> Table {
+    try read(request, path: path) { path in
+      guard labels == nil || validationLabels != nil else {
+        throw CommandFailure(
+          "\(path): --labels has the labels of \(data) alone: name the file of these with --validation-labels"
+        )
+      }
+      return validationLabels
+    }
+  }
+
+  /// - Parameter labels: the file of the labels of the IDX file of that name.
+  private func read(
+    _ request: TableRequest, path: String, labels: (String) throws -> String?
+  ) throws -> Table {
     if path.hasSuffix(".safetensors") { return try safetensorsTable(path: path, request: request) }
     let bytes = try readFile(path)
     if IDX.recognises(bytes) {
-      return try idxTable(path: path, bytes: bytes, options: self, request: request)
+      return try idxTable(path: path, bytes: bytes, labels: labels(path), request: request)
     }
     if bytes.starts(with: [0x1F, 0x8B]) {
       throw CommandFailure("\(path): compressed with gzip, allowed: the file as gunzip gives it")

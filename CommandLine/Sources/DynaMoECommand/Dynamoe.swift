@@ -44,6 +44,14 @@ struct Dynamoe: ParsableCommand {
   }
 }
 
+/// The value of `--seed`.
+func seedValue(_ text: String) throws -> UInt64 {
+  guard let seed = UInt64(text) else {
+    throw ValidationError("allowed: integers from 0 to \(UInt64.max).")
+  }
+  return seed
+}
+
 /// Why a command could not do its work.
 struct CommandFailure: Error {
   let message: String

@@ -43,6 +43,8 @@ struct InspectCommand: ParsableCommand {
     func list(_ names: [String]?) -> JSONValue {
       names.map { .array($0.map(JSONValue.string)) } ?? .null
     }
+    var targetName = JSONValue.null
+    if let targets = names.targets, targets.count == 1 { targetName = .string(targets[0]) }
     Output.json([
       ("kind", .string(network is Model ? "model" : "layer")),
       (
@@ -54,7 +56,8 @@ struct InspectCommand: ParsableCommand {
       ("optimizer_steps", .integer(network.optimizerSteps)),
       ("training_forwards", .integer(network.trainingForwards)),
       ("class_names", list(names.classes)), ("feature_names", list(names.features)),
-      ("target_name", names.target.map(JSONValue.string) ?? .null),
+      ("target_name", targetName),
+      ("target_names", list(names.targets)),
       ("config", (try? JSONValue.configuration(network.configurationJSON)) ?? .null),
       ("parameters", shapes(network.parameters)), ("buffers", .of(buffers)),
     ])
@@ -81,7 +84,9 @@ struct InspectCommand: ParsableCommand {
     )
     if let classes = names.classes { Output.line("classes: " + words(classes)) }
     if let features = names.features { Output.line("features: " + words(features)) }
-    if let target = names.target { Output.line("target: " + printable(target)) }
+    if let targets = names.targets {
+      Output.line("\(targets.count == 1 ? "target" : "targets"): " + words(targets))
+    }
     Output.line()
     Output.write(
       Bars.drawing(

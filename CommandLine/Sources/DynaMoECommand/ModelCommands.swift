@@ -10,7 +10,7 @@ func modelRows(
   let request = TableRequest(
     targets: configuration.task == .regression ? .values : .labels,
     targetsAreOptional: targetsAreOptional, featureNames: model.names.features,
-    targetName: model.names.target,
+    targetNames: model.names.targets,
     inputs: configuration.inputs ?? 1)
   return try Rows(options.read(request), configuration)
 }

@@ -7,7 +7,8 @@ struct PredictCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "predict", abstract: "What a saved model says of the rows of a file, as CSV.",
     discussion: """
-      The target may be missing in the data. One line a row, in the order of the rows.
+      The target may be missing in the data. One line a row, in the order of the rows; the columns \
+      of a regression with several targets have their names.
 
       dynamoe predict model.safetensors --data new.csv --probabilities --output answers.csv
       """)
@@ -46,11 +47,15 @@ struct PredictCommand: ParsableCommand {
       let rows = starts.map { start in
         JSONValue.array(outputs[start..<start + columns].map { .real(Double($0)) })
       }
-      return JSONValue.of([("predictions", .array(rows))]).text + "\n"
+      var members: [(String, JSONValue)] = [("predictions", .array(rows))]
+      if let targets = model.names.targets {
+        members.append(("targets", .array(targets.map(JSONValue.string))))
+      }
+      return JSONValue.of(members).text + "\n"
     }
-    var text =
-      columns == 1
-      ? "prediction\n" : (0..<columns).map { "prediction_\($0)" }.joined(separator: ",") + "\n"
+    var names = columns == 1 ? ["prediction"] : (0..<columns).map { "prediction_\($0)" }
+    if columns > 1, let targets = model.names.targets, targets.count == columns { names = targets }
+    var text = names.map(csvField).joined(separator: ",") + "\n"
     for start in starts {
       text += outputs[start..<start + columns].map { "\($0)" }.joined(separator: ",") + "\n"
     }

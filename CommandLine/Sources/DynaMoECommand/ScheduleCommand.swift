@@ -14,15 +14,15 @@ struct ScheduleCommand: ParsableCommand {
 
   @Argument(help: "The shape of the schedule.")
   var name: String
-  @Option(help: "Layers, 1 to 65536.")
+  @Option(parsing: .unconditional, help: "Layers, 1 to 65536.")
   var layers: Int
-  @Option(help: "Experts of the smallest layer.")
+  @Option(parsing: .unconditional, help: "Experts of the smallest layer.")
   var minimum = 1
-  @Option(help: "Experts of the largest layer.")
+  @Option(parsing: .unconditional, help: "Experts of the largest layer.")
   var maximum: Int
-  @Option(help: "The exact sum over layers; default: as the shape says.")
+  @Option(parsing: .unconditional, help: "The exact sum over layers; default: as the shape says.")
   var total: Int?
-  @Option(help: "Cycles of the waves.")
+  @Option(parsing: .unconditional, help: "Cycles of the waves.")
   var cycles = 2.0
   @Flag(help: "One JSON object in place of a drawing.")
   var json = false
@@ -34,7 +34,13 @@ struct ScheduleCommand: ParsableCommand {
     }
     let schedule = Schedule(
       shape, minimum: minimum, maximum: maximum, cycles: cycles, total: total)
-    let counts = try schedule.counts(layers: layers)
+    let counts: [Int]
+    do {
+      counts = try schedule.counts(layers: layers)
+    } catch {
+      // All that it takes is on the command line.
+      throw CommandFailure("\(error)", status: 2)
+    }
     let sum = counts.reduce(0, +)
     guard !json else {
       Output.json([

@@ -16,7 +16,7 @@ struct Table {
   var targets = Targets.none
   /// Of CSV files with a header.
   var featureNames: [String]?
-  var targetName: String?
+  var targetNames: [String]?
   /// The line of each row of a CSV file, else empty.
   var lines: [Int] = []
 
@@ -55,7 +55,8 @@ struct TableRequest {
   var targetsAreOptional = false
   /// Features that the model knows by name.
   var featureNames: [String]?
-  var targetName: String?
+  /// Targets that the model knows by name, in the order of its outputs.
+  var targetNames: [String]?
   /// Features of the model, when it is there already.
   var inputs: Int?
 }

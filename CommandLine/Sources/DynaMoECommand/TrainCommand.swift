@@ -22,14 +22,22 @@ struct TrainCommand: ParsableCommand {
   var validation: String?
   @Option(
     help: ArgumentHelp(
+      "IDX: the file of the labels of the rows of --validation; default: beside it, as of --data.",
+      valueName: "path"))
+  var validationLabels: String?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
       "The share of the rows of each class that is set aside to evaluate after each epoch.",
       valueName: "share"))
   var validationShare: Double?
-  @Option(help: "Times that all rows are passed.")
+  @Option(parsing: .unconditional, help: "Times that all rows are passed.")
   var epochs = 10
-  @Option(help: "Rows of a step.")
+  @Option(parsing: .unconditional, help: "Rows of a step.")
   var batchSize = 64
-  @Option(help: "Of the weights and of the order of the rows.")
+  @Option(
+    parsing: .unconditional, help: "Of the weights and of the order of the rows; default: 0.",
+    transform: seedValue)
   var seed: UInt64 = 0
   @Flag(
     help:
@@ -45,6 +53,9 @@ struct TrainCommand: ParsableCommand {
     guard epochs >= 1 else { throw ValidationError("--epochs is \(epochs), allowed: at least 1.") }
     guard batchSize >= 1 else {
       throw ValidationError("--batch-size is \(batchSize), allowed: at least 1.")
+    }
+    guard validationLabels == nil || validation != nil else {
+      throw ValidationError("--validation-labels is given without --validation.")
     }
     if let validationShare {
       guard validation == nil else {
@@ -84,9 +95,10 @@ struct TrainCommand: ParsableCommand {
       (training, validationTable) = (first, second)
     } else if let validation {
       var request = request
-      if options.label.isEmpty { request.targetName = training.targetName }
+      request.targetNames = training.targetNames
       request.featureNames = training.featureNames
-      validationTable = try options.read(request, path: validation)
+      validationTable = try options.readValidation(
+        request, path: validation, labels: validationLabels)
     }
     let (configuration, names) = try configuration(text, draft, training)
     let model = try Model(configuration, seed: seed)
@@ -94,7 +106,7 @@ struct TrainCommand: ParsableCommand {
       DataNames(
         classes: names,
         features: configuration.inputs == nil ? nil : training.featureNames,
-        target: training.targetName))
+        targets: training.targetNames))
     var run = TrainingRun(
       model: model, training: training, validation: validationTable, epochs: epochs,
       batchSize: batchSize, seed: seed, standardizes: standardize, isQuiet: json)
@@ -115,6 +127,10 @@ struct TrainCommand: ParsableCommand {
       throw CommandFailure(
         "cannot write \(quoted(output)): \(output.isEmpty ? "the name is empty" : String(cString: strerror(errno)))"
       )
+    }
+    var status = stat()
+    guard stat(output, &status) != 0 || status.st_mode & S_IFMT != S_IFDIR else {
+      throw CommandFailure("cannot write \(quoted(output)): it is a folder, allowed: a file")
     }
   }
 

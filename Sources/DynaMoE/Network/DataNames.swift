@@ -4,14 +4,14 @@ public struct DataNames: Equatable, Sendable {
   public var classes: [String]?
   /// Of each feature, in the order of the inputs.
   public var features: [String]?
-  /// Of what is predicted.
-  public var target: String?
+  /// Of what is predicted: one name, or of a regression one per output, in their order.
+  public var targets: [String]?
 
   /// What is nil has no name.
-  public init(classes: [String]? = nil, features: [String]? = nil, target: String? = nil) {
+  public init(classes: [String]? = nil, features: [String]? = nil, targets: [String]? = nil) {
     self.classes = classes
     self.features = features
-    self.target = target
+    self.targets = targets
   }
 }
 
@@ -19,7 +19,10 @@ extension DataNames {
   private enum Key {
     static let classes = "class_names"
     static let features = "feature_names"
+    /// A single name, as it is.
     static let target = "target_name"
+    /// Several.
+    static let targets = "target_names"
   }
 
   /// What a file says of them.
@@ -34,9 +37,10 @@ extension DataNames {
       }
       return try value.strings("\(key) in the metadata")
     }
+    var targets = try strings(Key.targets)
+    if let target = metadata[Key.target] { targets = [target] }
     self.init(
-      classes: try strings(Key.classes), features: try strings(Key.features),
-      target: metadata[Key.target])
+      classes: try strings(Key.classes), features: try strings(Key.features), targets: targets)
   }
 
   var metadata: [String: String] {
@@ -44,7 +48,11 @@ extension DataNames {
     var metadata: [String: String] = [:]
     if let classes { metadata[Key.classes] = text(classes) }
     if let features { metadata[Key.features] = text(features) }
-    if let target { metadata[Key.target] = target }
+    if let targets, targets.count == 1 {
+      metadata[Key.target] = targets[0]
+    } else if let targets {
+      metadata[Key.targets] = text(targets)
+    }
     return metadata
   }
 }
@@ -53,7 +61,8 @@ extension Model {
   /// Keeps the words of the data; they change no result.
   ///
   /// - Throws: ``DynaMoEError/argument(_:)`` when there is not one class name per output, or feature
-  ///   name per input, and for class names of a regression.
+  ///   name per input, for class names of a regression, and for several target names that are not
+  ///   one per output of a regression.
   public func setNames(_ names: DataNames) throws(DynaMoEError) {
     try check(names)
     self.names = names
@@ -74,6 +83,12 @@ extension Model {
       }
       guard features.count == inputs else {
         throw .argument("feature_names has \(features.count) names, allowed: inputs = \(inputs)")
+      }
+    }
+    if let targets = names.targets, targets.count != 1 {
+      guard configuration.task == .regression, targets.count == outputs else {
+        let allowed = configuration.task == .regression ? "one, or outputs = \(outputs)" : "one"
+        throw .argument("target_names has \(targets.count) names, allowed: \(allowed)")
       }
     }
   }
