@@ -319,8 +319,6 @@ class Model(Inference, Network):
             When the training leaves the finite numbers: the model is as after the last good step.
             Also for a model with precision ``"bfloat16"``.
         """
-        self._live()
-        self._require_training()
         settings = training.Settings(epochs, batch_size, shuffle, seed, progress, callbacks)
         return training.fit(self, x, targets, sample_weight, validation, settings)
 
