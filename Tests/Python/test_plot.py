@@ -43,7 +43,7 @@ def test_overview(trained, tmp_path):
     saved(figure, tmp_path)
     shown = texts(figure)
     for word in ("A title", "Loss", "Accuracy", "Mean K", "Expert load", "rows (%)", "epoch",
-                 "Layer 3: 3 experts", "cross-entropy (nats)"):  # fmt: skip
+                 "Layer 2: 3 experts", "cross-entropy (nats)"):  # fmt: skip
         assert word in shown
     assert (tmp_path / "figure.png").stat().st_size < 1_000_000
 
@@ -84,6 +84,30 @@ def test_histograms_and_load(trained, tmp_path):
     np.testing.assert_allclose(heights, 100 * stats[0].k_histogram / stats[0].rows)
     image = dm.plot.expert_load(stats).axes[0].get_images()[0].get_array()
     np.testing.assert_allclose(image[1, :4], 100 * stats[1].expert_rows / stats[1].rows)
+
+
+def labels(axis, figure):
+    figure.canvas.draw()
+    low, high = sorted(axis.get_view_interval())
+    places = [place for place in axis.get_majorticklocs() if low <= place <= high]
+    return axis.get_major_formatter().format_ticks(places)
+
+
+def test_layers_and_experts_count_from_0(trained):
+    model, history = trained
+    numbers = [str(number) for number in range(6)]
+    for draw, columns in ((dm.plot.expert_load, model.experts[0]), (dm.plot.coactivation, 6)):
+        figure = draw(model)
+        assert labels(figure.axes[0].xaxis, figure) == numbers[:columns]
+    figure = dm.plot.expert_load(model)
+    assert labels(figure.axes[0].yaxis, figure) == numbers[: len(model.experts)]
+    axes = matplotlib.figure.Figure().subplots()
+    assert labels(axes.yaxis, dm.plot.k_histogram(model, axes=axes))[0] == "0"
+    figure = dm.plot.experts([4, 3, 2])
+    assert labels(figure.axes[0].xaxis, figure) == numbers[:3]
+    assert [bar.get_center()[0] for bar in figure.axes[0].patches] == pytest.approx([0, 1, 2])
+    shown = texts(dm.plot.overview(model, history))
+    assert "layer 0" in shown and f"layer {len(model.experts)}" not in shown
 
 
 def test_many_layers(tmp_path):

@@ -71,7 +71,7 @@ def _draw(matplotlib: Any, panels: Sequence[Any], counts: Mapping[str, Any]) -> 
     for index, (name, values) in enumerate(counts.items()):
         axes = panels[0] if shared else panels[index]
         offset = (index - (len(counts) - 1) / 2) * width if shared else 0.0
-        places = np.arange(1, len(values) + 1) + offset
+        places = np.arange(len(values)) + offset
         colour = COLOURS[index % len(COLOURS)]
         bars = axes.bar(places, values, width=width, color=colour, label=short(name))
         if not shared:

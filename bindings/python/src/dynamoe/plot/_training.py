@@ -159,7 +159,7 @@ def draw_accuracy(matplotlib: Any, axes: Any, training: History) -> None:
 def draw_mean_k(matplotlib: Any, axes: Any, training: History) -> None:
     """Draw the mean K of each layer over epochs."""
     by_layer = np.array(training.mean_k).T
-    curves = {f"layer {index + 1}": list(values) for index, values in enumerate(by_layer)}
+    curves = {f"layer {index}": list(values) for index, values in enumerate(by_layer)}
     if len(curves) > len(COLOURS):
         curves = {"all layers": list(by_layer.mean(axis=0))}
     draw_curves(matplotlib, axes, curves)
