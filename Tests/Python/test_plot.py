@@ -129,6 +129,9 @@ def test_schedules(tmp_path):
     for bad in ({}, {"a": []}, {"a": [0]}, {"a": [1.5]}, {"a": "x"}):
         with pytest.raises(ValueError, match="schedules"):
             dm.plot.experts(bad)
+    for bad in ("abc", None, [], [0], 3):
+        with pytest.raises(ValueError, match=r"^schedules: got .*positive integers.*dict"):
+            dm.plot.experts(bad)
 
 
 def test_accuracy_against_k(tmp_path):
@@ -154,6 +157,13 @@ def test_accuracy_against_k(tmp_path):
     for bad in ("two", -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="trained_at"):
             dm.plot.accuracy_against_k(points, trained_at=bad)
+
+
+@pytest.mark.parametrize("wrong", [None, "x", {"loss": [1.0]}, [0.5]])
+def test_what_is_no_history_is_named(trained, wrong):
+    for draw in (dm.plot.history, lambda value: dm.plot.overview(trained[0], value)):
+        with pytest.raises(ValueError, match=r"^training: got .*allowed is .*History"):
+            draw(wrong)
 
 
 def test_nothing_to_draw():

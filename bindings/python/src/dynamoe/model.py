@@ -343,4 +343,9 @@ class Model(Inference, Network):
         """
         rows = self._reader.rows(x)
         target = self._target_active(target_active)
+        if target.size not in (1, self._layer_count):
+            raise ValueError(
+                f"target_active: got {target.size} numbers, allowed is one, or one for each of "
+                f"{self._layer_count} layers"
+            )
         self._call("calibrate", rows, address(target), target.size)
