@@ -8,7 +8,6 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -22,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import training
 from ._arrays import FloatArray
 from ._estimator_config import model_config
-from ._estimator_rows import Array, Rows, batch_rows, held_out_rows, standardized
+from ._estimator_rows import Array, Rows, batch_rows, fitted_scaler, held_out_rows, standardized
 from ._estimator_stopping import Stopping, logits
 from ._library import get_threads, integer, number, set_threads
 from .model import Model
@@ -272,14 +271,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self._planned = planned
 
     def _scaler(
-        self, known: StandardScaler | None, values: Array, weights: Array | None
+        self, known: StandardScaler | None, values: Array, weights: Array | None, name: str = "X"
     ) -> StandardScaler | None:
         """Return mean and scale of `values`, and of those that `known` knows."""
         if not self.standardize:
             return None
-        # A copy, so that a call that fails later changes nothing.
-        scaler = StandardScaler() if known is None else deepcopy(known)
-        return scaler.partial_fit(values.astype(np.float64), sample_weight=weights)
+        names = getattr(self, "feature_names_in_", None) if name == "X" else None
+        return fitted_scaler(known, values, weights, name, names)
 
     # ----------------------------------------------------------------------------- evaluation
 

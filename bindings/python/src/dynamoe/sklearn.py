@@ -327,8 +327,8 @@ class DynaMoERegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         columns = values.reshape(len(values), -1)
         known = (None, None) if anew else (self.scaler_, self.target_scaler_)
         scaler = self._scaler(known[0], x, weights)
-        target_scaler = self._scaler(known[1], columns, weights)
-        targets = standardized(target_scaler, columns)
+        target_scaler = self._scaler(known[1], columns, weights, "y")
+        targets = standardized(target_scaler, columns, "y")
         train(Rows.counted(standardized(scaler, x), targets, weights), columns.shape[1])
         self.scaler_: StandardScaler | None = scaler
         self.target_scaler_: StandardScaler | None = target_scaler
