@@ -225,7 +225,7 @@ def test_paths_are_checked_before_the_first_step(tmp_path, monkeypatch, path, er
 
 def test_logging_to_csv(tmp_path):
     path = tmp_path / "log.csv"
-    path.write_text("old")
+    fit(Logging(path), 4)  # a log of other columns, which is replaced
     _, history = fit(Logging(path), 3, validation=rows(20, 2))
     with open(path, newline="") as file:
         lines = list(csv.DictReader(file))
@@ -241,6 +241,30 @@ def test_logging_to_csv(tmp_path):
     with pytest.raises(ValueError, match=r"log\.csv.*validation_loss.*allowed"):
         fit(Logging(path, append=True), 1)
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("append", [False, True])
+@pytest.mark.parametrize(("name", "content"), [
+    ("data.csv", b"price,rooms\n1,2\n"), ("data.csv", b"epoch,price\n1,2\n"), ("data.csv", b"old"),
+    ("data.csv", b"\xff\x00\n"), ("data.csv", b"\n"), ("data.jsonl", b'{"price": 1}\n'),
+    ("data.jsonl", b"[1, 2]\n"), ("data.jsonl", b"old"), ("data.jsonl", b"\xff\n"),
+])  # fmt: skip
+def test_logging_leaves_the_files_of_others(tmp_path, name, content, append):
+    path = tmp_path / name
+    path.write_bytes(content)
+    steps = []
+    with pytest.raises(ValueError, match=r"target: got .*data.*no log of a training.*epoch, steps"):
+        fit([Logging(path, append=append), lambda model, history: steps.append(history.steps)], 1)
+    assert path.read_bytes() == content and not steps
+
+
+def test_logging_replaces_empty_files_and_logs_of_before(tmp_path):
+    for name in ("log.csv", "log.jsonl"):
+        path = tmp_path / name
+        path.touch()
+        fit(Logging(path), 3)
+        fit(Logging(path), 1, validation=rows(20, 2))
+        assert len(path.read_text().splitlines()) == (2 if name == "log.csv" else 1)
 
 
 def test_logging_to_jsonl(tmp_path):

@@ -157,6 +157,39 @@ def test_bad_calibration_targets(model, target):
     refused(model, lambda: model.calibrate(X, target), "target_active|layer")
 
 
+@pytest.mark.parametrize("count", [0, 2, 4])
+def test_a_wrong_number_of_calibration_targets_is_named(model, count):
+    message = rf"^target_active: got {count} numbers, allowed is one, or one for each of 3 layers"
+    refused(model, lambda: model.calibrate(X, [1.0] * count), message)
+
+
+def test_numbers_beyond_float32_are_shown_as_they_came(model):
+    bad = X.astype(np.float64)
+    bad[0, 0], bad[3, 1], bad[4, 2] = np.inf, -1e300, 1e39
+    for call in (
+        lambda: model.forward(bad),
+        lambda: model.fit(bad, Y, epochs=1, progress=False),
+        lambda: model.predict(bad.astype(np.longdouble)),
+        lambda: model.predict(np.asfortranarray(bad)),
+    ):
+        refused(model, call, r"^x\[3, 1\]: got -1e\+300, which is beyond float32, allowed .*3\.40")
+    largest = float(np.finfo(np.float32).max)
+    assert model.forward(np.full(X.shape, 1e-300)).shape == (len(X), OUTPUTS)
+    infinite = np.full(X.shape, np.inf)
+    refused(model, lambda: model.forward(infinite), r"x\[0, 0\] is inf")
+    model.parameters["head.bias"] = np.full(OUTPUTS, largest)
+
+
+def test_numbers_above_a_bound_are_told_of_it(model):
+    def fit(**more):
+        return lambda: model.fit(X, Y, progress=False, **more)
+
+    for name in ("epochs", "batch_size"):
+        refused(model, fit(**{name: 2**70}), rf"^{name}: got {2**70}, .* from 1 to {2**63 - 1}$")
+        refused(model, fit(**{name: 0}), rf"^{name}: got 0, allowed is an integer of at least 1$")
+    refused(model, fit(seed=2**64), rf"^seed: .* from 0 to {2**64 - 1}$")
+
+
 def test_calibration_needs_thresholds():
     model = classifier(router={"kind": "top_k", "k": 2})
     refused(model, lambda: model.calibrate(X, 2), "threshold")

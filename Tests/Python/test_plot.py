@@ -43,7 +43,7 @@ def test_overview(trained, tmp_path):
     saved(figure, tmp_path)
     shown = texts(figure)
     for word in ("A title", "Loss", "Accuracy", "Mean K", "Expert load", "rows (%)", "epoch",
-                 "Layer 3: 3 experts", "cross-entropy (nats)"):  # fmt: skip
+                 "Layer 2: 3 experts", "cross-entropy (nats)"):  # fmt: skip
         assert word in shown
     assert (tmp_path / "figure.png").stat().st_size < 1_000_000
 
@@ -86,6 +86,30 @@ def test_histograms_and_load(trained, tmp_path):
     np.testing.assert_allclose(image[1, :4], 100 * stats[1].expert_rows / stats[1].rows)
 
 
+def labels(axis, figure):
+    figure.canvas.draw()
+    low, high = sorted(axis.get_view_interval())
+    places = [place for place in axis.get_majorticklocs() if low <= place <= high]
+    return axis.get_major_formatter().format_ticks(places)
+
+
+def test_layers_and_experts_count_from_0(trained):
+    model, history = trained
+    numbers = [str(number) for number in range(6)]
+    for draw, columns in ((dm.plot.expert_load, model.experts[0]), (dm.plot.coactivation, 6)):
+        figure = draw(model)
+        assert labels(figure.axes[0].xaxis, figure) == numbers[:columns]
+    figure = dm.plot.expert_load(model)
+    assert labels(figure.axes[0].yaxis, figure) == numbers[: len(model.experts)]
+    axes = matplotlib.figure.Figure().subplots()
+    assert labels(axes.yaxis, dm.plot.k_histogram(model, axes=axes))[0] == "0"
+    figure = dm.plot.experts([4, 3, 2])
+    assert labels(figure.axes[0].xaxis, figure) == numbers[:3]
+    assert [bar.get_center()[0] for bar in figure.axes[0].patches] == pytest.approx([0, 1, 2])
+    shown = texts(dm.plot.overview(model, history))
+    assert "layer 0" in shown and f"layer {len(model.experts)}" not in shown
+
+
 def test_many_layers(tmp_path):
     model = classifier(experts=[40] + [3] * 15, width=4, hidden=2)
     history = model.fit(*rows(), epochs=13, progress=False)
@@ -104,6 +128,9 @@ def test_schedules(tmp_path):
     assert dm.plot.experts(counts, axes=axes) is axes.figure
     for bad in ({}, {"a": []}, {"a": [0]}, {"a": [1.5]}, {"a": "x"}):
         with pytest.raises(ValueError, match="schedules"):
+            dm.plot.experts(bad)
+    for bad in ("abc", None, [], [0], 3):
+        with pytest.raises(ValueError, match=r"^schedules: got .*positive integers.*dict"):
             dm.plot.experts(bad)
 
 
@@ -130,6 +157,13 @@ def test_accuracy_against_k(tmp_path):
     for bad in ("two", -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="trained_at"):
             dm.plot.accuracy_against_k(points, trained_at=bad)
+
+
+@pytest.mark.parametrize("wrong", [None, "x", {"loss": [1.0]}, [0.5]])
+def test_what_is_no_history_is_named(trained, wrong):
+    for draw in (dm.plot.history, lambda value: dm.plot.overview(trained[0], value)):
+        with pytest.raises(ValueError, match=r"^training: got .*allowed is .*History"):
+            draw(wrong)
 
 
 def test_nothing_to_draw():

@@ -100,7 +100,7 @@ def test_coactivation_shares(tmp_path):
     nan = np.nan
     expected = [[nan, 50, 25, 0], [100, nan, 50, 0], [100, 100, nan, 0], [nan, nan, nan, nan]]
     np.testing.assert_allclose(image(figure), expected)
-    for word in ("Co-activation", "Layer 1: 4 experts", "also use expert", "rows of the expert (%)",
+    for word in ("Co-activation", "Layer 0: 4 experts", "also use expert", "rows of the expert (%)",
                  "100", "25"):  # fmt: skip
         assert word in texts(figure)
 
@@ -115,7 +115,7 @@ def test_coactivation_of_models_and_layers(tmp_path):
         np.testing.assert_allclose(np.nan_to_num(image(figure, index)), shares)
     figure = dm.plot.coactivation(layer(trained=True))
     saved(figure, tmp_path)
-    assert "Layer 1: 5 experts" in texts(figure)
+    assert "Layer 0: 5 experts" in texts(figure)
     axes = matplotlib.figure.Figure().subplots(3)
     assert dm.plot.coactivation(model, axes=axes) is axes[0].figure
     with pytest.raises(ValueError, match="axes: got 2, allowed is one for each of 3 layers"):
@@ -156,7 +156,7 @@ def test_k_against_entropy_draws_means_and_spreads(tmp_path):
     bars = figure.axes[0].containers[0].lines[2][0].get_segments()
     np.testing.assert_allclose(np.ptp(bars[1], axis=0), [0, 1])
     shown = texts(figure)
-    for word in ("K against routing entropy", "rank correlation", "Layer 1: r = +0.",
+    for word in ("K against routing entropy", "rank correlation", "Layer 0: r = +0.",
                  "routing entropy (nats)", "mean ± s. d."):  # fmt: skip
         assert word in shown
     points = figure.axes[0].collections[0].get_offsets()

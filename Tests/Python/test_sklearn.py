@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import dynamoe as dm
@@ -136,6 +137,47 @@ def test_units_of_the_features_do_not_matter():
         atol=0.02,
     )
     assert classifier(standardize=False).fit(raw, train).score(raw_test, test) < 0.9
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_columns_that_cannot_be_scaled_are_named(make):
+    pandas = pytest.importorskip("pandas")
+    x, y = blobs()
+    x = x.astype(np.float64)
+    estimator = make(max_iter=1)
+    for size in (1e300, 1e160):
+        wide = x.copy()
+        wide[:, 1:3] *= size
+        with pytest.raises(ValueError, match=r"^X: got numbers up to .* in column 1, 2, whose var"):
+            estimator.fit(wide, y)
+    frame = pandas.DataFrame(wide, columns=["one", "two", "three", "four"])
+    with pytest.raises(ValueError, match="column 'two', 'three', whose variance is beyond float64"):
+        estimator.fit(frame, y)
+    assert not hasattr(estimator, "model_")
+    small = x.copy()
+    small[:, 0] *= 1e-170
+    small[:, 3] = 1e9 + 1e-7 * x[:, 3]
+    with pytest.warns(UserWarning, match=r"^X: column 0, 3 varies by too little"):
+        estimator.fit(small, y)
+    with pytest.raises(ValueError, match=r"^X\[0, 1\]: got .*, which is beyond float32"):
+        make(standardize=False).fit(wide, y)
+    with pytest.raises(ValueError, match=r"^standardised X\[0, 1\]: got .* beyond float32"):
+        estimator.predict(wide)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        only_removed = np.where(np.arange(len(x)) == 0, 1e-170, 0.0)
+        make(max_iter=1).fit(
+            np.column_stack([x, only_removed, np.full(len(x), 0.1)]), y,
+            sample_weight=np.arange(len(x)) > 0,
+        )  # fmt: skip
+
+
+def test_targets_that_cannot_be_scaled_are_named():
+    x, y = blobs()
+    with pytest.raises(ValueError, match=r"^y: got numbers up to .* in column 0, whose variance"):
+        regressor(max_iter=1).fit(x, y * 1e300)
+    with pytest.warns(UserWarning, match=r"^y: column 0 varies by too little"):
+        regressor(max_iter=1).fit(x, y * 1e-170)
 
 
 def test_units_of_the_targets_do_not_matter():

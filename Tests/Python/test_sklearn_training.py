@@ -114,16 +114,39 @@ def test_random_state():
     assert np.array_equal(state.predict_proba(x), same[0])
 
 
-def test_ctrl_c_keeps_what_was_learned():
+def test_ctrl_c_keeps_what_was_learned(capsys):
     x, y = blobs()
 
     def interrupt(model, history):
         if history.epochs == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.warns(UserWarning, match="interrupted after 3 of 15"):
+    with pytest.warns(UserWarning, match="interrupted after 3 of 15") as caught:
         estimator = classifier(callbacks=[interrupt]).fit(x, y)
     assert estimator.n_iter_ == 3 and estimator.predict(x).shape == (300,)
+    assert len(caught) == 1 and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_ctrl_c_in_partial_fit_ends_the_loop_around_it(make):
+    x, y = blobs()
+    more = {"classes": [0, 1, 2]} if make is classifier else {}
+    calls = []
+
+    def interrupt(model, history):
+        calls.append(history.steps)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    estimator, twin = make(callbacks=[interrupt]), make()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in range(5):
+            estimator.partial_fit(x, y, **more)
+    for _ in range(3):
+        twin.partial_fit(x, y, **more)
+    assert len(calls) == 3 and estimator.history_.interrupted and estimator.n_iter_ == 3
+    assert np.array_equal(estimator.predict(x), twin.predict(x))
+    assert estimator.partial_fit(x, y).n_iter_ == 4
 
 
 def test_partial_fit_of_a_classifier():

@@ -133,9 +133,23 @@ def floats(value: Any, name: str) -> FloatArray:
             return array
     elif array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise ValueError(f"{name}: got {_kind(array)}, allowed are real numbers such as float32")
-    # Too large for float32 becomes infinity, which the library refuses by name.
+    try:
+        with np.errstate(over="raise", invalid="ignore", under="ignore"):
+            return np.require(array, np.float32, ["C", "A"])
+    except FloatingPointError:
+        raise ValueError(_beyond_float32(array, name)) from None
+
+
+def _beyond_float32(array: NDArray[Any], name: str) -> str:
+    """Return what to say of an array with a finite number that float32 has not."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.require(array, np.float32, ["C", "A"])
+        beyond = np.isfinite(array) & ~np.isfinite(array.astype(np.float32))
+    place = tuple(int(index) for index in np.argwhere(beyond)[0])
+    where = f"{name}[{', '.join(map(str, place))}]" if place else name
+    return (
+        f"{where}: got {array[place]}, which is beyond float32, allowed are numbers up to "
+        f"{np.finfo(np.float32).max} in size"
+    )
 
 
 def features(value: Any, name: str, columns: int) -> FloatArray:

@@ -8,13 +8,14 @@ from . import _signatures as c
 class DynaMoEError(RuntimeError):
     """Anything that is neither a bad argument nor a file nor memory.
 
-    Calls out of order (backward before a training forward), a handle that another thread is
-    inside ("busy"), arithmetic that left the finite numbers, kernels absent on this machine.
+    A backward without a training forward before it, a handle that another thread is inside,
+    arithmetic that left the finite numbers, kernels absent on this machine.
 
     Attributes
     ----------
     status : int or None
-        The status code of the C interface, None when Python itself noticed.
+        The status code of the C interface, -7 (``DYNAMOE_ERROR_BUSY``) for a handle that another
+        thread is inside or changes; None when Python itself noticed.
     """
 
     def __init__(self, message: str, status: int | None = None) -> None:

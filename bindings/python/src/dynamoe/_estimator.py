@@ -8,7 +8,6 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -19,13 +18,15 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from . import training
 from ._arrays import FloatArray
 from ._estimator_config import model_config
-from ._estimator_rows import Array, Rows, batch_rows, held_out_rows, standardized
+from ._estimator_rows import Array, Rows, batch_rows, fitted_scaler, held_out_rows, standardized
 from ._estimator_stopping import Stopping, logits
 from ._library import get_threads, integer, number, set_threads
 from .model import Model
 from .statistics import Routing, RoutingStatistics
+from .training import Settings
 
 Self = TypeVar("Self", bound="Estimator")
 Class = TypeVar("Class", bound=type)
@@ -182,18 +183,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         batch = batch_rows(self.batch_size, len(rows))
         batches = -(-len(rows) // integer(batch, "batch_size", 1))
         model = Model(self._config(rows.x.shape[1], outputs, batches), seed=first)
-        history = model.fit(
-            rows.x,
-            rows.targets,
-            epochs,
-            batch,
-            validation=None if held_out is None else (held_out.x, held_out.targets),
-            callbacks=[*self._callbacks(), stopping],
-            shuffle=self.shuffle,
-            seed=order,
-            sample_weight=rows.weights,
-            progress=bool(self.verbose),
-        )
+        settings = self._settings(epochs, batch, order, [*self._callbacks(), stopping])
+        validation = None if held_out is None else (held_out.x, held_out.targets)
+        history = training.fit(model, rows.x, rows.targets, rows.weights, validation, settings)
         stopping.restore(model)
         if history.interrupted:
             warnings.warn(
@@ -206,6 +198,17 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self.loss_curve_ = list(history.loss)
         self.n_iter_ = history.epochs
         self.best_loss_, self.best_iter_ = stopping.best, stopping.best_epoch
+
+    def _settings(self, epochs: int, batch: Any, seed: int, callbacks: list[Any]) -> Settings:
+        """Return the settings of a training whose interruption is told by the caller."""
+        return Settings(
+            epochs, batch, self.shuffle, seed, bool(self.verbose), callbacks, announce=False
+        )
+
+    def _pass_on_interrupt(self) -> None:
+        """Raise the Ctrl-C that ended the latest training, once the estimator is whole again."""
+        if self.history_.interrupted:
+            raise KeyboardInterrupt
 
     def _split(self, rows: Rows, seed: int) -> tuple[Rows, Rows | None]:
         """Return the rows to train on and, for early stopping, those that are held out."""
@@ -225,17 +228,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             raise ValueError("early_stopping: got True, allowed with partial_fit is False")
         model, random = self._model_to_continue(rows.x.shape[1], outputs)
         with getattr(self, "_lock", None) or threading.Lock():
-            history = model.fit(
-                rows.x,
-                rows.targets,
-                1,
-                batch_rows(self.batch_size, len(rows)),
-                callbacks=self._callbacks(),
-                shuffle=self.shuffle,
-                seed=int(random.randint(2**31 - 1)),
-                sample_weight=rows.weights,
-                progress=bool(self.verbose),
-            )
+            seed = int(random.randint(2**31 - 1))
+            batch = batch_rows(self.batch_size, len(rows))
+            settings = self._settings(1, batch, seed, self._callbacks())
+            history = training.fit(model, rows.x, rows.targets, rows.weights, None, settings)
         losses = [*getattr(self, "loss_curve_", []), *history.loss]
         self._keep(model, random, planned=False)
         self.history_, self.loss_curve_, self.n_iter_ = history, losses, len(losses)
@@ -275,14 +271,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self._planned = planned
 
     def _scaler(
-        self, known: StandardScaler | None, values: Array, weights: Array | None
+        self, known: StandardScaler | None, values: Array, weights: Array | None, name: str = "X"
     ) -> StandardScaler | None:
         """Return mean and scale of `values`, and of those that `known` knows."""
         if not self.standardize:
             return None
-        # A copy, so that a call that fails later changes nothing.
-        scaler = StandardScaler() if known is None else deepcopy(known)
-        return scaler.partial_fit(values.astype(np.float64), sample_weight=weights)
+        names = getattr(self, "feature_names_in_", None) if name == "X" else None
+        return fitted_scaler(known, values, weights, name, names)
 
     # ----------------------------------------------------------------------------- evaluation
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array
 
-from ._arrays import FloatArray
+from ._arrays import FloatArray, floats
 from .data import stratified_split
 
 Array = NDArray[Any]
@@ -76,14 +79,61 @@ def _varies(scaler: StandardScaler) -> Array:
     return np.asarray(scaler.scale_ == np.sqrt(scaler.var_))
 
 
-def standardized(scaler: StandardScaler | None, x: Array) -> FloatArray:
+def fitted_scaler(
+    known: StandardScaler | None,
+    values: Array,
+    weights: Array | None,
+    name: str,
+    columns: Sequence[Any] | None,
+) -> StandardScaler:
+    """Return mean and scale of `values`, and of those that `known` knows.
+
+    Warns of columns that vary, but by too little to be scaled: these are ignored as constant ones
+    are. `name` and the names of its `columns` are for messages.
+
+    Raises
+    ------
+    ValueError
+        For columns whose mean or variance float64 does not hold.
+    """
+    # A copy, so that a call that fails later changes nothing.
+    scaler = StandardScaler() if known is None else deepcopy(known)
+    wide = values.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaler.partial_fit(wide, sample_weight=weights)
+    beyond = ~(np.isfinite(scaler.mean_) & np.isfinite(scaler.var_))
+    if beyond.any():
+        raise ValueError(
+            f"{name}: got numbers up to {np.abs(wide[:, beyond]).max():.3g} in "
+            f"{_column_text(beyond, columns)}, whose variance is beyond float64, allowed are "
+            "numbers up to about 1e150: divide them first"
+        )
+    counted = wide if weights is None else wide[weights > 0]
+    lost = ~_varies(scaler) & (counted.max(axis=0) > counted.min(axis=0))
+    if lost.any():
+        warnings.warn(
+            f"{name}: {_column_text(lost, columns)} varies by too little, for its mean or for "
+            "float64, to be scaled, and is ignored: subtract an offset or multiply it first",
+            stacklevel=4,
+        )
+    return scaler
+
+
+def _column_text(chosen: Array, names: Sequence[Any] | None) -> str:
+    """Return the words for some columns: up to five of their names, or numbers from 0."""
+    places = np.flatnonzero(chosen).tolist()
+    first = ", ".join(str(place) if names is None else repr(names[place]) for place in places[:5])
+    return f"column {first}" + (f" and {len(places) - 5} more" if len(places) > 5 else "")
+
+
+def standardized(scaler: StandardScaler | None, x: Array, name: str = "X") -> FloatArray:
     """Return (x - mean) / standard deviation in float32, 0 for columns that never varied."""
     if scaler is None:
-        return np.ascontiguousarray(x, np.float32)
+        return floats(x, name)
     # In float64, so that a large offset does not swallow the differences.
     values = scaler.transform(x.astype(np.float64))
     values[:, ~_varies(scaler)] = 0
-    return np.asarray(values, np.float32)
+    return floats(values, f"standardised {name}")
 
 
 def restored(scaler: StandardScaler | None, values: Array) -> Array:

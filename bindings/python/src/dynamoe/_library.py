@@ -60,6 +60,8 @@ def integer(value: Any, name: str, minimum: int, maximum: int = 2**63 - 1) -> in
         result = operator.index(value)
     except TypeError:
         raise ValueError(f"{name}: got {value!r}, allowed is an integer {bounds}") from None
+    if result > maximum:
+        bounds = f"from {minimum} to {maximum}"
     if not minimum <= result <= maximum:
         raise ValueError(f"{name}: got {result}, allowed is an integer {bounds}")
     return result

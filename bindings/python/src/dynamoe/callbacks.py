@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._callback_files import checked_path, first_columns, require_writable, size
 from ._library import integer, number
 from .history import History, finite_or_none, is_better
 
@@ -194,7 +195,7 @@ class Checkpoint(Callback):
         monitor: str = "validation_loss",
         best_only: bool = True,
     ) -> None:
-        self.path = _path(path)
+        self.path = checked_path(path)
         self.monitor = _name(monitor)
         self.best_only = bool(best_only)
         self._forget()
@@ -208,7 +209,7 @@ class Checkpoint(Callback):
         """Check `monitor` and `path` and forget an earlier training."""
         if self.best_only:
             _require_metric(self, self.monitor, history)
-        _require_writable(self._place(1, dict.fromkeys(history.metric_names, 0.0)))
+        require_writable(self._place(1, dict.fromkeys(history.metric_names, 0.0)))
         self._forget()
 
     def __call__(self, model: Model, history: History) -> bool | None:
@@ -247,15 +248,16 @@ class Logging(Callback):
         A file that ends in ``.csv`` (a header, then lines) or ``.jsonl`` (an object a line, null
         for NaN and infinity); the folder must be there. Or a logger.
     append : bool, default False
-        Keep what is in the file. Otherwise it is replaced when the first epoch ends.
+        Keep what is in the file. Otherwise a log of before is replaced when the first epoch ends.
     level : int, default logging.INFO
         Of the records for a logger.
 
     Raises
     ------
     ValueError
-        For another target; before the first step for a CSV file to append to that has other
-        columns.
+        For another target; before the first step for a file that is no such log (its first line
+        does not begin with ``epoch``, ``steps``, ``seconds``, ``loss``), and for a CSV file to
+        append to whose columns are not those of this training.
     OSError
         Before the first step when the folder is not there or not writable, and when a line cannot
         be written, which ends the training.
@@ -275,7 +277,7 @@ class Logging(Callback):
         if isinstance(target, (logging.Logger, logging.LoggerAdapter)):
             self._logger = target
             return
-        self._path = Path(_path(target, "target"))
+        self._path = Path(checked_path(target, "target"))
         if self._path.suffix.lower() not in (".csv", ".jsonl"):
             raise ValueError(
                 f"target: got {str(self._path)!r}, allowed is a logger or a file that ends in .csv "
@@ -288,15 +290,21 @@ class Logging(Callback):
         self._header += [f"mean_k_{layer}" for layer in range(len(history.experts))]
         if self._path is None:
             return
-        _require_writable(self._path)
-        if self.append and self._is_csv and _size(self._path):
-            with open(self._path, encoding="utf-8", newline="") as file:
-                columns = next(csv.reader(file), [])
-            if columns != self._header:
-                raise ValueError(
-                    f"target: got {str(self._path)!r} with the columns {', '.join(columns)}; "
-                    f"allowed to append to are {', '.join(self._header)}"
-                )
+        require_writable(self._path)
+        if not size(self._path):
+            return
+        columns = first_columns(self._path, self._is_csv)
+        known = self._header[:4]
+        if columns[: len(known)] != known:
+            raise ValueError(
+                f"target: got {str(self._path)!r}, which is not empty and no log of a training, "
+                f"allowed is a new file or a log with the columns {', '.join(known)}, …"
+            )
+        if self.append and self._is_csv and columns != self._header:
+            raise ValueError(
+                f"target: got {str(self._path)!r} with the columns {', '.join(columns)}; "
+                f"allowed to append to are {', '.join(self._header)}"
+            )
 
     @property
     def _is_csv(self) -> bool:
@@ -325,7 +333,7 @@ class Logging(Callback):
         assert self._path is not None
         begins = self._file is None
         if self._file is None:
-            with_header = not (self.append and _size(self._path))
+            with_header = not (self.append and size(self._path))
             self._file = open(  # noqa: SIM115
                 self._path, "a" if self.append else "w", encoding="utf-8", newline=""
             )
@@ -356,15 +364,6 @@ def _name(monitor: Any) -> str:
     return monitor
 
 
-def _path(path: Any, name: str = "path") -> str:
-    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
-        raise ValueError(f"{name}: got {path!r}, allowed is a path")
-    text = os.fspath(path)
-    if not text or "\0" in text:
-        raise ValueError(f"{name}: got {text!r}, allowed is the name of a file")
-    return text
-
-
 def _require_metric(callback: Callback, monitor: str, history: History) -> None:
     if monitor not in history.metric_names:
         more = "; give fit validation rows for it" if monitor.startswith("validation_") else ""
@@ -372,20 +371,6 @@ def _require_metric(callback: Callback, monitor: str, history: History) -> None:
             f"{type(callback).__name__}: monitor: got {monitor!r}, allowed in this training are "
             f"{', '.join(history.metric_names)}{more}"
         )
-
-
-def _require_writable(path: Path) -> None:
-    folder = path.parent
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, allowed is the name of a file")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: {folder} is not a folder")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{path} cannot be written: {folder} may not be written to")
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def _copy(arrays: Any) -> dict[str, NDArray[Any]]:

@@ -319,8 +319,6 @@ class Model(Inference, Network):
             When the training leaves the finite numbers: the model is as after the last good step.
             Also for a model with precision ``"bfloat16"``.
         """
-        self._live()
-        self._require_training()
         settings = training.Settings(epochs, batch_size, shuffle, seed, progress, callbacks)
         return training.fit(self, x, targets, sample_weight, validation, settings)
 
@@ -345,4 +343,9 @@ class Model(Inference, Network):
         """
         rows = self._reader.rows(x)
         target = self._target_active(target_active)
+        if target.size not in (1, self._layer_count):
+            raise ValueError(
+                f"target_active: got {target.size} numbers, allowed is one, or one for each of "
+                f"{self._layer_count} layers"
+            )
         self._call("calibrate", rows, address(target), target.size)

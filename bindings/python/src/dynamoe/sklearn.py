@@ -123,6 +123,8 @@ class DynaMoEClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         ------
         ValueError
             For anything wrong with data or parameters, and for `early_stopping`.
+        KeyboardInterrupt
+            For Ctrl-C, after the running step: the estimator has learned from the rows up to it.
         """
         first = not hasattr(self, "model_")
         known = self._known_classes(classes, first)
@@ -143,6 +145,7 @@ class DynaMoEClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         targets = np.searchsorted(known, labels)
         self._partial_fit(Rows.counted(standardized(scaler, x), targets, weights), len(known))
         self.scaler_, self.classes_ = scaler, known
+        self._pass_on_interrupt()
         return self
 
     def _known_classes(self, classes: Any, first: bool) -> Array:
@@ -297,6 +300,8 @@ class DynaMoERegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         ------
         ValueError
             For anything wrong with data or parameters, and for `early_stopping`.
+        KeyboardInterrupt
+            For Ctrl-C, after the running step: the estimator has learned from the rows up to it.
         """
         first = not hasattr(self, "model_")
         x, values = validate_data(
@@ -307,6 +312,7 @@ class DynaMoERegressor(RegressorMixin, Estimator):  # type: ignore[misc]
             raise ValueError(f"y: got {outputs} outputs, allowed are {self.n_outputs_} as before")
         weights = checked_weights(sample_weight, len(x))
         self._learn(self._partial_fit, x, values, weights, anew=first)
+        self._pass_on_interrupt()
         return self
 
     def _learn(
@@ -321,8 +327,8 @@ class DynaMoERegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         columns = values.reshape(len(values), -1)
         known = (None, None) if anew else (self.scaler_, self.target_scaler_)
         scaler = self._scaler(known[0], x, weights)
-        target_scaler = self._scaler(known[1], columns, weights)
-        targets = standardized(target_scaler, columns)
+        target_scaler = self._scaler(known[1], columns, weights, "y")
+        targets = standardized(target_scaler, columns, "y")
         train(Rows.counted(standardized(scaler, x), targets, weights), columns.shape[1])
         self.scaler_: StandardScaler | None = scaler
         self.target_scaler_: StandardScaler | None = target_scaler

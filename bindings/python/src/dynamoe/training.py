@@ -37,6 +37,7 @@ class Settings:
         seed: int,
         progress: bool,
         callbacks: Follower | Sequence[Follower] | None,
+        announce: bool = True,
     ) -> None:
         self.epochs = integer(epochs, "epochs", 1)
         self.batch_size = integer(batch_size, "batch_size", 1)
@@ -44,6 +45,8 @@ class Settings:
         self.shuffle = bool(shuffle)
         self.progress = bool(progress)
         self.callbacks = _callback_list(callbacks)
+        self.announce = announce
+        """Whether a stop by Ctrl-C is printed; callers that tell of it otherwise say False."""
 
 
 def _callback_list(callbacks: Any) -> list[Follower]:
@@ -136,6 +139,8 @@ def fit(
     settings: Settings,
 ) -> History:
     """Train `model`; see `Model.fit`."""
+    model._live()
+    model._require_training()
     rows = _checked_rows(model, x, targets, sample_weight, "")
     if len(rows) == 0:
         raise ValueError("x: got no rows, allowed is at least one")
@@ -156,7 +161,8 @@ def fit(
             _fail(history, error)
             raise
         finally:
-            message = _stop_message(history, settings) if history.interrupted else None
+            told = history.interrupted and settings.announce
+            message = _stop_message(history, settings) if told else None
             progress.close(message, complete=not (history.interrupted or history.failed))
     return history
 

@@ -1,7 +1,7 @@
 """Figures of trainings and routing. Needs matplotlib (``pip install 'dynamoe[plot]'``).
 
 Every function draws into `axes` if given, otherwise into a new figure, and returns the figure.
-Layers and experts count from 1. Colours are told apart by people who see no red or no green, and
+Layers and experts count from 0. Colours are told apart by people who see no red or no green, and
 in grey: lines and bars have those of Okabe and Ito (2008) and differ in their dashes or places as
 well, maps have ``cividis`` of Nuñez, Anderton and Renslow (2018).
 """

@@ -35,7 +35,7 @@ def overview(source: Source, training: History, title: str | None = None) -> Any
     ImportError
         Without matplotlib.
     ValueError
-        For a history without a finished epoch.
+        When `source` is not as in `k_histogram`, or `training` no history with a finished epoch.
     """
     with style() as matplotlib:
         require_epochs(training)

@@ -168,7 +168,7 @@ def draw_k_panels(matplotlib: Any, figure: Any, layers: Sequence[RoutingStatisti
         axes.bar(np.arange(layer.experts + 1), shares, color=COLOURS[index % 6], width=0.85)
         axes.set_xlim(-0.7, most + 0.7)
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
-        panel_title(axes, f"Layer {index + 1}: {experts_text(layer.experts)}")
+        panel_title(axes, f"Layer {index}: {experts_text(layer.experts)}")
         axes.set_xlabel(f"K (mean {layer.mean_k:.2f})" if layer.rows else "K")
         if layer.rows:
             axes.axvline(layer.mean_k, color=INK, linewidth=1, linestyle=":")
@@ -186,7 +186,7 @@ def draw_k_map(axes: Any, layers: Sequence[RoutingStatistics]) -> None:
         counts = layer.k_histogram[: used + 1]
         if layer.rows:
             shares[index, : len(counts)] = 100 * counts / layer.rows
-    _draw_layers(axes, shares, 0)
+    _draw_layers(axes, shares)
     axes.set_xlabel("K, experts used by a row")
     axes.set_title("Experts used by a row")
 
@@ -198,13 +198,13 @@ def draw_load(axes: Any, layers: Sequence[RoutingStatistics]) -> None:
     for index, layer in enumerate(layers):
         if layer.rows:
             shares[index, : layer.experts] = 100 * layer.expert_rows / layer.rows
-    _draw_layers(axes, shares, 1)
+    _draw_layers(axes, shares)
     axes.set_xlabel("expert")
     axes.set_title("Expert load")
 
 
-def _draw_layers(axes: Any, shares: Values, first: int) -> None:
-    image = draw_map(axes, shares, scale([shares]), first=first)
+def _draw_layers(axes: Any, shares: Values) -> None:
+    image = draw_map(axes, shares, scale([shares]))
     axes.set_ylabel("layer")
     add_scale(axes.figure, image, axes, "rows (%)")
     if np.isnan(shares).all():
@@ -224,8 +224,8 @@ def _draw_together(
     panels: Panels, index: int, layer: RoutingStatistics, shares: Values, norm: Any
 ) -> Any:
     axes = panels.axes[index]
-    image = draw_map(axes, shares, norm, first=1)
-    panel_title(axes, f"Layer {index + 1}: {experts_text(layer.experts)}")
+    image = draw_map(axes, shares, norm)
+    panel_title(axes, f"Layer {index}: {experts_text(layer.experts)}")
     if panels.lowest(index):
         axes.set_xlabel("also use expert")
     if panels.leftmost(index):

@@ -39,10 +39,15 @@ def experts(schedules: Mapping[str, Any] | Any, axes: Any = None) -> Any:
     >>> experts({name: dm.schedule(name, layers=6, minimum=2, maximum=8) for name in names})
     """
     with style() as matplotlib:
-        named = schedules if isinstance(schedules, Mapping) else {"": schedules}
-        if not named:
+        if not isinstance(schedules, Mapping):
+            counts = {"": _counts("schedules", schedules)}
+        elif schedules:
+            counts = {
+                str(name): _counts(f"schedules[{name!r}]", value)
+                for name, value in schedules.items()
+            }
+        else:
             raise ValueError("schedules: got none, allowed is at least one")
-        counts = {str(name): _counts(str(name), value) for name, value in named.items()}
         if axes is not None:
             figure = axes.figure
             panels = [axes]
@@ -58,9 +63,12 @@ def experts(schedules: Mapping[str, Any] | Any, axes: Any = None) -> Any:
 
 
 def _counts(name: str, value: Any) -> Any:
-    counts = as_array(value, f"schedules[{name!r}]")
+    counts = as_array(value, name)
     if counts.ndim != 1 or not counts.size or counts.dtype.kind not in "iu" or counts.min() < 1:
-        raise ValueError(f"schedules[{name!r}]: got {value!r}, allowed are positive integers")
+        more = ", or a dict of such lists" if name == "schedules" else ""
+        raise ValueError(
+            f"{name}: got {value!r}, allowed is a list of positive integers, one per layer{more}"
+        )
     return counts
 
 
@@ -71,7 +79,7 @@ def _draw(matplotlib: Any, panels: Sequence[Any], counts: Mapping[str, Any]) -> 
     for index, (name, values) in enumerate(counts.items()):
         axes = panels[0] if shared else panels[index]
         offset = (index - (len(counts) - 1) / 2) * width if shared else 0.0
-        places = np.arange(1, len(values) + 1) + offset
+        places = np.arange(len(values)) + offset
         colour = COLOURS[index % len(COLOURS)]
         bars = axes.bar(places, values, width=width, color=colour, label=short(name))
         if not shared:

@@ -200,9 +200,7 @@ def scale(shares: Sequence[Values]) -> Any:
     return matplotlib.colors.Normalize(0, end)
 
 
-def draw_map(
-    axes: Any, shares: Values, norm: Any, *, first: int, names: Sequence[str] | None = None
-) -> Any:
+def draw_map(axes: Any, shares: Values, norm: Any, *, names: Sequence[str] | None = None) -> Any:
     """Draw shares in percent [lines, columns] as a map and return its image.
 
     Places that are NaN stay white: there is nothing of which a share could be.
@@ -215,21 +213,17 @@ def draw_map(
         float64 [lines, columns].
     norm : matplotlib.colors.Normalize
         What `scale` returned.
-    first : int
-        What the first column is called; the next ones count on.
     names : sequence of str, optional
-        Of the lines, each of which is named then; without it they count from 1.
+        Of the lines, each of which is named then; without it they count from 0, as columns do.
     """
     lines, columns = shares.shape
     image = axes.imshow(
         np.ma.masked_invalid(shares), cmap=COLOUR_MAP, norm=norm, aspect="auto",
         interpolation="nearest",
     )  # fmt: skip
-    places = _tick_places(first, columns)
-    axes.set_xticks(places, [place + first for place in places])
+    axes.set_xticks(_tick_places(columns))
     if names is None:
-        places = _tick_places(1, lines)
-        axes.set_yticks(places, [place + 1 for place in places])
+        axes.set_yticks(_tick_places(lines))
     else:
         axes.set_yticks(range(lines), names)
     axes.spines[:].set_visible(False)
@@ -240,12 +234,11 @@ def draw_map(
     return image
 
 
-def _tick_places(first: int, count: int) -> list[int]:
-    """Return the places of the first and of the round ones of `count` consecutive numbers."""
+def _tick_places(count: int) -> list[int]:
+    """Return 0 and the round ones of the numbers below `count`."""
     steps = (5, 10, 20, 50, 100, 200, 500)
     step = 1 if count <= 12 else next((step for step in steps if count <= 7 * step), count)
-    round_ones = [place for place in range(count) if (place + first) % step == 0]
-    return sorted({0, *(place for place in round_ones if place >= step // 2)})
+    return list(range(0, count, step))
 
 
 def _separate(axes: Any, lines: int, columns: int) -> None:

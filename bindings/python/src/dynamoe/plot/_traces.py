@@ -93,7 +93,7 @@ def k_against_entropy(
             _draw_scatter(panel, layer.k, values[index], most)
             correlation = rank_correlation(layer.k, values[index])
             text = "r undefined" if np.isnan(correlation) else f"r = {correlation:+.2f}"
-            panel_title(panel, f"Layer {index + 1}: {text}")
+            panel_title(panel, f"Layer {index}: {text}")
             panel.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
             panel.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3))
             if panels.lowest(index):
@@ -231,9 +231,9 @@ def _draw_classes(
     panels: Panels, index: int, shares: Values, norm: Any, names: Sequence[str]
 ) -> Any:
     axes = panels.axes[index]
-    image = draw_map(axes, shares, norm, first=1, names=names)
+    image = draw_map(axes, shares, norm, names=names)
     axes.tick_params(axis="y", labelsize=9 if len(names) <= 12 else 7.5)
-    panel_title(axes, f"Layer {index + 1}: {experts_text(shares.shape[1])}")
+    panel_title(axes, f"Layer {index}: {experts_text(shares.shape[1])}")
     if panels.lowest(index):
         axes.set_xlabel("expert")
     if panels.leftmost(index):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .._arrays import as_array
 from .._library import number
+from ..history import History
 from ._style import COLOURS, GRID, INK, figure_and_axes, new_figure, style
-
-if TYPE_CHECKING:
-    from ..history import History
 
 
 def history(training: History, axes: Any = None) -> Any:
@@ -35,7 +33,7 @@ def history(training: History, axes: Any = None) -> Any:
     ImportError
         Without matplotlib.
     ValueError
-        For a history without a finished epoch.
+        When `training` is no history, or one without a finished epoch.
     """
     with style() as matplotlib:
         require_epochs(training)
@@ -53,7 +51,7 @@ def history(training: History, axes: Any = None) -> Any:
 def accuracy_against_k(
     points: Any, trained_at: float | None = None, title: str | None = None, axes: Any = None
 ) -> Any:
-    """Draw the accuracy that a network reaches at several mean K.
+    """Draw the accuracy that a network reaches at several mean K, from one [n, 2] array of both.
 
     Parameters
     ----------
@@ -101,9 +99,13 @@ def accuracy_against_k(
 
 
 def require_epochs(training: History) -> None:
-    """Refuse a history in which there is nothing to draw."""
+    """Refuse what is no history, and one in which there is nothing to draw."""
+    if not isinstance(training, History):
+        raise ValueError(
+            f"training: got {training!r}, allowed is what Model.fit returned, a History"
+        )
     if not training.epochs:
-        raise ValueError("history: got no finished epoch, allowed is at least one")
+        raise ValueError("training: got no finished epoch, allowed is at least one")
 
 
 def draw_curves(matplotlib: Any, axes: Any, curves: Mapping[str, Sequence[float]]) -> None:
@@ -159,7 +161,7 @@ def draw_accuracy(matplotlib: Any, axes: Any, training: History) -> None:
 def draw_mean_k(matplotlib: Any, axes: Any, training: History) -> None:
     """Draw the mean K of each layer over epochs."""
     by_layer = np.array(training.mean_k).T
-    curves = {f"layer {index + 1}": list(values) for index, values in enumerate(by_layer)}
+    curves = {f"layer {index}": list(values) for index, values in enumerate(by_layer)}
     if len(curves) > len(COLOURS):
         curves = {"all layers": list(by_layer.mean(axis=0))}
     draw_curves(matplotlib, axes, curves)
