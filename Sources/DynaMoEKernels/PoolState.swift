@@ -76,7 +76,8 @@ struct PoolState: @unchecked Sendable {
   // MARK: Calling side
 
   func acquire() -> Bool {
-    dynamoe_load32(block.pointer(to: \.busy)!) == 0 && dynamoe_exchange32(block.pointer(to: \.busy)!, 0, 1)
+    dynamoe_load32(block.pointer(to: \.busy)!) == 0
+      && dynamoe_exchange32(block.pointer(to: \.busy)!, 0, 1)
   }
 
   func release() {

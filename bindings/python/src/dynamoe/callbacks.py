@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._callback import Callback
 from ._callback_files import checked_path, first_columns, require_writable, size
 from ._library import integer, number
 from .history import History, finite_or_none, is_better
@@ -32,33 +33,6 @@ if TYPE_CHECKING:
     from .model import Model
 
 __all__ = ["Callback", "Checkpoint", "EarlyStopping", "Logging"]
-
-
-class Callback:
-    """Base of callbacks that take part in the beginning and the end of a training.
-
-    Examples
-    --------
-    >>> class Seconds(Callback):
-    ...     def __call__(self, model, history):
-    ...         return sum(history.seconds) > 60  # one minute is enough
-    """
-
-    def begin(self, model: Model, history: History) -> None:
-        """Prepare for a training; called before the first step.
-
-        An error that is raised here refuses the training, and nothing has changed.
-        ``history.metric_names`` says what can be monitored.
-        """
-
-    def __call__(self, model: Model, history: History) -> bool | None:
-        """Follow an epoch and its validation; return True to end the training."""
-
-    def close(self, model: Model, history: History) -> None:
-        """Give up what `begin` acquired; called once after it, however the training ended.
-
-        ``history.interrupted`` and ``history.failed`` say whether Ctrl-C or an error ended it.
-        """
 
 
 class EarlyStopping(Callback):

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._arrays import FloatArray, IntArray, require_finite
+from ._callback import Callback
 from ._library import integer
-from .callbacks import Callback
 from .history import History, metric_names
 from .inference import METRICS
 from .progress import Progress, make_progress
