@@ -662,7 +662,7 @@ dynamoe_status dynamoe_session_free(dynamoe_session *session);
 
 /*
  * Threads that work on a call of this session, 1 to 256 and no more than those of dynamoe_threads_set. 1, the default: the
- * calling thread alone, which gives most rows per second when as many threads call sessions as there are processors. More
+ * calling thread alone, which takes the least processor time for small batches of small networks. More
  * shorten a single call while processors are idle; of several callers one has the worker threads at a time, the others go
  * on alone. Results do not depend on it.
  * Returns DYNAMOE_OK, _ARGUMENT; after a failure the count is as before.

@@ -63,8 +63,8 @@ public final class Session: @unchecked Sendable {
   /// Threads that work on a call, 1 to 256 and no more than ``Runtime/threadCount``; others count as
   /// the nearer end. Results do not depend on it.
   ///
-  /// 1, the default, is the calling thread alone: with as many threads in sessions as there are
-  /// processors, that is most rows per second. More shorten a single call while processors are idle;
+  /// 1, the default, is the calling thread alone, which takes the least processor time for
+  /// small batches of small networks. More shorten a single call while processors are idle;
   /// of several callers one has the workers at a time, the others go on alone.
   public var threads: Int {
     get { Int(dynamoe_load32(limit)) }

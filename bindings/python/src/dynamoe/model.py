@@ -122,8 +122,8 @@ class Model(Inference, Network):
         ----------
         threads : int, default 1
             Threads that work on a call of the session, 1 to 256 and no more than `set_threads`.
-            1 is the calling thread alone, which gives most rows per second when as many threads
-            call sessions as there are processors. Results do not depend on it.
+            1 is the calling thread alone, which takes the least processor time for
+            small batches of small networks. Results do not depend on it.
 
         Raises
         ------
