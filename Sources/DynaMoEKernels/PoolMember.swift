@@ -12,7 +12,9 @@ struct PoolMember {
   private var destination: UInt32 = .max
   /// Processor time it had when it was last looked at.
   private var timeSeen: UInt64 = 0
-  private var line: (UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0)
+  /// Tasks of its own that are not yet claimed, a `PoolShare`.
+  var share: UInt64 = 0
+  private var line: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
 
   static func allocate(_ count: Int) -> UnsafeMutablePointer<PoolMember> {
     let memory = UnsafeMutableRawPointer.allocate(
@@ -54,6 +56,42 @@ struct PoolMember {
 
   fileprivate mutating func send(to processor: UInt32) {
     dynamoe_store32(&destination, processor)
+  }
+}
+
+/// The tasks `next ..< end` of a run that belong to one of its threads, in one word, so that they are claimed at once: the
+/// thread itself takes them from the front, others that have none left from the back.
+///
+/// The word says how many threads the run has, so that a claim cannot succeed in a run in which the claiming thread has no part.
+struct PoolShare {
+  static let maximumTasks = 1 << 24 - 1
+  private static let taskBits: UInt64 = 24
+
+  private(set) var word: UInt64
+
+  init(word: UInt64) {
+    self.word = word
+  }
+
+  /// The share of thread `index` of `threads` in 0 ..< `tasks`.
+  init(_ index: Int, of threads: Int, tasks: Int) {
+    let (next, end) = (tasks * index / threads, tasks * (index + 1) / threads)
+    word = UInt64(threads) << (2 * Self.taskBits) | UInt64(end) << Self.taskBits | UInt64(next)
+  }
+
+  private var next: UInt64 { word & (1 << Self.taskBits - 1) }
+  private var end: UInt64 { word >> Self.taskBits & (1 << Self.taskBits - 1) }
+  private var threads: Int { Int(word >> (2 * Self.taskBits)) }
+
+  /// Whether thread `index` can claim any.
+  func has(_ index: Int) -> Bool { next < end && index < threads }
+
+  /// The first task, and what is left without it.
+  var first: (task: Int, rest: PoolShare) { (Int(next), PoolShare(word: word &+ 1)) }
+
+  /// The last task, and what is left without it.
+  var last: (task: Int, rest: PoolShare) {
+    (Int(end) - 1, PoolShare(word: word &- 1 << Self.taskBits))
   }
 }
 

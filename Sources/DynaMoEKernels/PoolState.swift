@@ -3,8 +3,7 @@ import Glibc
 
 /// Words shared by the threads of a pool, each group of them on cache lines of its own.
 struct PoolBlock {
-  /// High half: workers of the run. Low half: tasks not yet claimed. One word, so that a claim
-  /// cannot succeed in a run that the claiming worker has no part in.
+  /// High half: threads of the run. Low half: its number. Written when its tasks are there.
   var ticket: UInt64 = 0
   private var ticketLine: Padding = (0, 0, 0, 0, 0, 0, 0)
   /// Tasks not yet finished.
@@ -22,10 +21,9 @@ struct PoolBlock {
   /// 1 while a thread looks for others that the system has put aside.
   var looking: UInt32 = 0
   private var busyLine: Padding = (0, 0, 0, 0, 0, 0, 0)
-  /// Written before the ticket of a run, read after a claim in it.
+  /// Written before the shares of a run, read after a claim in it.
   var body = ClosureWords()
   var first = 0
-  var count = 0
   /// For the caller alone.
   var fetching = Fetching()
   var moving = Backoff()
@@ -40,7 +38,7 @@ struct PoolBlock {
 struct PoolState: @unchecked Sendable {
   typealias Body = (_ task: Int, _ worker: Int) -> Void
 
-  static let maximumTasks = Int(UInt32.max)
+  static let maximumTasks = PoolShare.maximumTasks
   /// Time a worker looks for the next run before it sleeps, in nanoseconds.
   private static let spinTime: UInt64 = 50_000
   /// Time between two looks at the threads that are waited for, in nanoseconds.
@@ -134,12 +132,15 @@ struct PoolState: @unchecked Sendable {
   func execute(_ first: Int, _ count: Int, _ workers: Int, _ body: Body) {
     block.pointee.body = ClosureWords(body)
     block.pointee.first = first
-    block.pointee.count = count
     let destination = callerDestination()
     let here = UInt32(bitPattern: dynamoe_processor())
     dynamoe_store32(&members[0].processor, destination ?? here)
     dynamoe_store32(block.pointer(to: \.pending)!, UInt32(count))
-    dynamoe_store64(block.pointer(to: \.ticket)!, UInt64(workers) << 32 | UInt64(count))
+    for index in 0..<workers {
+      dynamoe_store64(share(index), PoolShare(index, of: workers, tasks: count).word)
+    }
+    let number = (dynamoe_load64(block.pointer(to: \.ticket)!) &+ 1) & 0xffff_ffff
+    dynamoe_store64(block.pointer(to: \.ticket)!, UInt64(workers) << 32 | number)
     wakeSleepers(atMost: workers < started.pointee ? Int(INT32_MAX) : count - 1)
     members[0].begin(dynamoe_thread())
     if let destination { dynamoe_move_thread(dynamoe_thread(), destination) }
@@ -201,18 +202,38 @@ struct PoolState: @unchecked Sendable {
 
   // MARK: Both sides
 
+  private func share(_ index: Int) -> UnsafeMutablePointer<UInt64> {
+    (members + index).pointer(to: \.share)!
+  }
+
+  /// A task of its own, or one of another thread's.
+  ///
+  /// A claimed task is not finished, so its run is still the current one and the words of the block are its own.
   private func claim(_ index: Int) -> Int? {
     while true {
-      let ticket = dynamoe_load64(block.pointer(to: \.ticket)!)
-      let left = ticket & 0xffff_ffff
-      guard left > 0, index < Int(ticket >> 32) else { return nil }
-      if dynamoe_exchange64(block.pointer(to: \.ticket)!, ticket, ticket &- 1) {
-        // The claimed task is not finished, so its run is still the current one and these words are
-        // its own.
-        return block.pointee.first &+ (block.pointee.count &- Int(left))
+      let own = PoolShare(word: dynamoe_load64(share(index)))
+      guard own.has(index) else { break }
+      let (task, rest) = own.first
+      if dynamoe_exchange64(share(index), own.word, rest.word) {
+        return block.pointee.first &+ task
       }
-      dynamoe_pause()
     }
+    let workers = Int(dynamoe_load64(block.pointer(to: \.ticket)!) >> 32)
+    var distance = 1
+    while distance < workers {
+      let other = (index + distance) % workers
+      let word = dynamoe_load64(share(other))
+      let share = PoolShare(word: word)
+      guard share.has(index) else {
+        distance += 1
+        continue
+      }
+      let (task, rest) = share.last
+      if dynamoe_exchange64(self.share(other), word, rest.word) {
+        return block.pointee.first &+ task
+      }
+    }
+    return nil
   }
 
   private func finishTask() {
@@ -227,7 +248,8 @@ struct PoolState: @unchecked Sendable {
   private func work(_ index: Int) {
     let number = dynamoe_thread()
     var lastMove: UInt64 = 0
-    while waitForTasks(index) {
+    var seen: UInt64 = 0
+    while waitForRun(index, &seen) {
       leaveCaller(&lastMove)
       dynamoe_store32(&members[index].processor, UInt32(bitPattern: dynamoe_processor()))
       members[index].begin(number)
@@ -254,15 +276,15 @@ struct PoolState: @unchecked Sendable {
     dynamoe_leave_processor(processor)
   }
 
-  /// Returns true when there is something to claim, false when this worker has to end.
-  private func waitForTasks(_ index: Int) -> Bool {
+  /// Returns true when there is a run after the one with the ticket `seen`, false when this worker has to end.
+  private func waitForRun(_ index: Int, _ seen: inout UInt64) -> Bool {
     var deadline: UInt64 = 0
     var nextLook: UInt64 = 0
     while true {
       var spins = 0
       while spins < 64 {
         if index >= Int(dynamoe_load32(block.pointer(to: \.limit)!)) { return false }
-        if hasTasks(index) { return true }
+        if isNew(&seen, index) { return true }
         dynamoe_pause()
         spins += 1
       }
@@ -276,23 +298,28 @@ struct PoolState: @unchecked Sendable {
         if dynamoe_load32(block.pointer(to: \.pending)!) > 0 { offerPlace(index) }
       }
       if now >= deadline {
-        sleep(index)
+        sleep(index, seen)
         deadline = 0
       }
     }
   }
 
-  private func hasTasks(_ index: Int) -> Bool {
+  /// Whether a run has begun since the one with the ticket `seen`, which becomes its ticket, in which the worker has a part.
+  private func isNew(_ seen: inout UInt64, _ index: Int) -> Bool {
     let ticket = dynamoe_load64(block.pointer(to: \.ticket)!)
-    return ticket & 0xffff_ffff > 0 && index < Int(ticket >> 32)
+    guard ticket != seen else { return false }
+    seen = ticket
+    return index < Int(ticket >> 32)
   }
 
-  private func sleep(_ index: Int) {
+  private func sleep(_ index: Int, _ seen: UInt64) {
     dynamoe_add32(block.pointer(to: \.sleepers)!, 1)
     let word = dynamoe_load32(block.pointer(to: \.wake)!)
     // After the announcement: a caller that publishes now sees the sleeper, one that published
     // before is seen here.
-    if index < Int(dynamoe_load32(block.pointer(to: \.limit)!)), !hasTasks(index) {
+    if index < Int(dynamoe_load32(block.pointer(to: \.limit)!)),
+      dynamoe_load64(block.pointer(to: \.ticket)!) == seen
+    {
       dynamoe_futex_wait(block.pointer(to: \.wake)!, word)
     }
     dynamoe_subtract32(block.pointer(to: \.sleepers)!, 1)

@@ -88,6 +88,61 @@ import Testing
     for caller in callers { #expect(caller.sum.load(ordering: .relaxed) == 2000 * 21) }
   }
 
+  /// Whoever has no task left takes those of others: one thread that does not come back from its first task holds up no other
+  /// task.
+  @Test(arguments: [2, 3]) func stuckThread(threads: Int) {
+    let pool = WorkerPool(threadCount: threads)
+    let tasks = 64
+    let done = Atomic<Int>(0)
+    let gaveUp = Atomic<Bool>(false)
+    let stuck = Atomic<Bool>(false)
+    for _ in 0..<20 {
+      done.store(0, ordering: .relaxed)
+      stuck.store(false, ordering: .relaxed)
+      pool.run(tasks) { _, worker in
+        let isFirst = worker == 1 && !stuck.exchange(true, ordering: .relaxed)
+        // So that the workers are there before the caller has done everything.
+        usleep(20)
+        var waits = 0
+        while isFirst && done.load(ordering: .relaxed) < tasks - 1 && waits < 20_000 {
+          usleep(100)
+          waits += 1
+        }
+        if waits == 20_000 { gaveUp.store(true, ordering: .relaxed) }
+        done.add(1, ordering: .relaxed)
+      }
+      #expect(done.load(ordering: .relaxed) == tasks)
+    }
+    let waitedInVain = gaveUp.load(ordering: .relaxed)
+    #expect(!waitedInVain)
+  }
+
+  @Test func shares() {
+    for threads in [1, 2, 3, 256] {
+      for tasks in [0, 1, 2, 255, 1000, PoolShare.maximumTasks] {
+        var end = 0
+        for index in 0..<threads {
+          var share = PoolShare(index, of: threads, tasks: tasks)
+          let count = tasks * (index + 1) / threads - end
+          #expect(share.has(0) == (count > 0))
+          #expect(!share.has(threads))
+          if count > 0 {
+            #expect(share.first.task == end)
+            #expect(share.last.task == end + count - 1)
+          }
+          if count == 3 {
+            share = share.last.rest
+            share = share.first.rest
+            #expect(share.first.task == share.last.task && share.has(threads - 1))
+            #expect(!share.first.rest.has(0) && !share.last.rest.has(0))
+          }
+          end += count
+        }
+        #expect(end == tasks)
+      }
+    }
+  }
+
   @Test func ranges() {
     let pool = WorkerPool(threadCount: 2)
     for (count, grain) in [(0, 4), (-5, 4), (1, 4), (10, 3), (12, 3), (5, 0), (7, Int.max)] {
