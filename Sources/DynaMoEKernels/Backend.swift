@@ -18,7 +18,10 @@ public struct BackendError: Error, Equatable, CustomStringConvertible {
 /// | `v3` | x86-64-v3 (AVX2, FMA); same bits as `v4` |
 /// | `baseline` | any x86-64, and any other processor |
 /// | `reference` | plain loops, for tests |
-/// | `openblas` | products by OpenBLAS, the rest by the best of the above |
+/// | `openblas` | products by OpenBLAS, the rest by the best of the above; not the same bits in any batch |
+///
+/// The best level of an x86-64 processor is the default. Other processors have no tuned kernels: there the default is `openblas`,
+/// or `baseline` where OpenBLAS is not installed.
 public final class Backend: Sendable {
   public let name: String
   /// The shared pool.
@@ -50,7 +53,18 @@ public final class Backend: Sendable {
     if let text = getenv("DYNAMOE_KERNELS"), text.pointee != 0 {
       return try Backend(table(String(cString: text), source: "DYNAMOE_KERNELS"))
     }
-    return try Backend(Levels.available[0])
+    #if arch(x86_64)
+      return try Backend(preferred(isTuned: true))
+    #else
+      return try Backend(preferred(isTuned: false))
+    #endif
+  }
+
+  /// The default of a processor for which there are tuned kernels or none.
+  static func preferred(isTuned: Bool) -> KernelTable {
+    let best = Levels.available[0]
+    if isTuned { return best }
+    return (try? OpenBLAS.table(others: best)) ?? best
   }
 
   /// `select(nil)`, done once.

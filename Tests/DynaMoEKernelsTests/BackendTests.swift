@@ -14,6 +14,13 @@ import Testing
     #endif
   }
 
+  /// The kernels of a processor without tuned ones.
+  @Test func portableDefault() throws {
+    #expect(Backend.preferred(isTuned: true).name == Backend.names.first { available($0) })
+    let portable = Backend.preferred(isTuned: false).name
+    #expect(portable == (available("openblas") ? "openblas" : availableLevels[0]))
+  }
+
   @Test(arguments: ["", "V4", "avx512", "mkl", "v5"])
   func unknownName(_ name: String) {
     do throws(BackendError) {
