@@ -63,7 +63,8 @@ let package = Package(
         ])
       ]),
     .testTarget(
-      name: "DynaMoEKernelsTests", dependencies: ["DynaMoEKernels", "CDynaMoEPlatform"]),
+      name: "DynaMoEKernelsTests",
+      dependencies: ["DynaMoEKernels", "DynaMoEKernelsBaseline", "CDynaMoEPlatform"]),
     .testTarget(name: "DynaMoETests", dependencies: ["DynaMoE", "DynaMoEKernels"]),
   ] + x86Kernels
 )

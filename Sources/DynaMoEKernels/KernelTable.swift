@@ -1,3 +1,5 @@
+import CDynaMoEPlatform
+
 /// The arithmetic of one level: every operation works through one of these tables, chosen at start.
 ///
 /// The functions are single-threaded and know plain pointers only. `P` is read, `M` is written.
@@ -7,6 +9,8 @@ struct KernelTable: Sendable {
   typealias Index = UnsafePointer<Int32>
   /// Memory of `ScratchLease.scratchBytes` for the running worker.
   typealias Scratch = UnsafeMutableRawPointer
+  /// Rows to ask for meanwhile, because they are used soon.
+  typealias Ahead = UnsafePointer<dynamoe_rows>
 
   var name: String
   /// Columns of a packed panel; 0 if products read the weights as they are.
@@ -23,21 +27,22 @@ struct KernelTable: Sendable {
 
   /// c[r, j] = bias[j] + Σ_k a[gather[r], k]·W[firstColumn + j, k], k ascending from the bias (or
   /// 0) on. `weights` belong to one whole matrix, packed or not; `bias` and `c` begin at the block.
-  /// (rows, columns, inner, a, gather, weights, firstColumn, bias, c, cStride, scratch)
-  var productTile: @Sendable (Int, Int, Int, P, Index?, P, Int, P?, M, Int, Scratch) -> Void
-
-  /// c[r, j] (+)= Σ_k a[r, k]·W[k, j], k ascending. `weights` [inner, weightStride] and `c` begin
-  /// at the block. (rows, columns, inner, a, weights, weightStride, accumulate, c, cStride,
+  /// (rows, columns, inner, a, gather, weights, firstColumn, bias, c, cStride, ahead, aheadCount,
   /// scratch)
-  var transposedTile: @Sendable (Int, Int, Int, P, P, Int, Bool, M, Int, Scratch) -> Void
+  var productTile:
+    @Sendable (Int, Int, Int, P, Index?, P, Int, P?, M, Int, Ahead, Int, Scratch) -> Void
 
-  /// c[o, i] (+)= Σ_p a[p, o]·b[gather[p], i] and sums[o] (+)= Σ_p a[p, o], p ascending. `a`, `b`,
-  /// `c`, `sums` begin at the block, as do `next0` … `next2` [*, nextStride]: memory that is read
-  /// after it, to be fetched meanwhile. (rows, outputs, inputs, a, aStride, b, bStride, gather,
-  /// accumulate, c, cStride, sums, next0, next1, next2, nextStride, scratch)
+  /// c[r, j] = Σ_k a[r, k]·W[k, j], k ascending. `weights` [inner, weightStride] and `c` begin at
+  /// the block. (rows, columns, inner, a, weights, weightStride, c, cStride, ahead, aheadCount,
+  /// scratch)
+  var transposedTile: @Sendable (Int, Int, Int, P, P, Int, M, Int, Ahead, Int, Scratch) -> Void
+
+  /// c[o, i] = Σ_p a[p, o]·b[gather[p], i] and sums[o] += Σ_p a[p, o], p ascending. `a`, `b`, `c`,
+  /// `sums` begin at the block. (rows, outputs, inputs, a, aStride, b, bStride, gather, c, cStride,
+  /// sums, ahead, aheadCount, scratch)
   var gradientTile:
     @Sendable (
-      Int, Int, Int, P, Int, P, Int, Index?, Bool, M, Int, M?, P?, P?, P?, Int, Scratch
+      Int, Int, Int, P, Int, P, Int, Index?, M, Int, M?, Ahead, Int, Scratch
     ) -> Void
 
   /// sums[j] (+)= Σ_t a[t, j]·b[t, j] (b nil: a[t, j]), t ascending. (rows, columns, a, b, stride,
@@ -48,8 +53,8 @@ struct KernelTable: Sendable {
   var activation: @Sendable (Int, P, M, Int) -> Void
   /// into = act(gate)·x. (kind, gate, x, into, n)
   var gated: @Sendable (Int, P, P, M, Int) -> Void
-  /// x = c·act'(x). (kind, c, x, n)
-  var activationGradient: @Sendable (Int, P, M, Int) -> Void
+  /// into = c·act'(x), where into may be x. (kind, c, x, into, n)
+  var activationGradient: @Sendable (Int, P, P, M, Int) -> Void
   /// gate = c·up·act'(gate) and up = c·act(gate), from the gate before. (kind, c, gate, up, n)
   var gatedGradient: @Sendable (Int, P, M, M, Int) -> Void
 

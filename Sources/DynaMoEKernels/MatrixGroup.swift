@@ -68,14 +68,17 @@ public final class MatrixGroup: @unchecked Sendable {
       packed.base + panel + input * columns, columns * inputs)
   }
 
-  /// Asks for a part of where `packBlock` will write: for all outputs of a block all of it.
-  func fetchPacked(_ index: Int, output: Int, input: Int, inputs width: Int) {
+  /// Adds where `packBlock` will write.
+  func addPacked(
+    _ index: Int, output: Int, outputs count: Int, input: Int, inputs width: Int,
+    to ahead: inout RowsAhead
+  ) {
     guard panels > 0 else { return }
     let columns = backend.table.panelColumns
     let panel = (index * panels + output / columns) * columns * inputs
-    let share = width * (output % columns)
-    let start = packed.base + panel + input * columns + share
-    for offset in stride(from: 0, to: width, by: 16) { dynamoe_prefetch_write(start + offset) }
+    ahead.add(
+      packed.base + panel + input * columns, rows: (count + columns - 1) / columns,
+      columns: width * columns, stride: columns * inputs)
   }
 
   /// Says that every block was packed since the values changed.

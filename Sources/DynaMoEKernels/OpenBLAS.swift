@@ -46,11 +46,13 @@ struct OpenBLAS: Sendable {
     table.tileColumns = 64
     table.pack = { _, _, _, _, _, _ in }
     table.productTile = {
-      rows, columns, inner, a, gather, weights, first, bias, c, stride, scratch in
+      rows, columns, inner, a, gather, weights, first, bias, c, stride, ahead, aheadCount, scratch
+      in
       guard fits(inner, stride) else {
         return Reference.product(
           rows: rows, columns: columns, inner: inner, a: a, gather: gather, weights: weights,
-          firstColumn: first, bias: bias, c: c, cStride: stride, scratch: scratch)
+          firstColumn: first, bias: bias, c: c, cStride: stride, ahead: ahead,
+          aheadCount: aheadCount, scratch: scratch)
       }
       for r in 0..<rows {
         if let bias {
@@ -62,31 +64,29 @@ struct OpenBLAS: Sendable {
       blas.addProduct(rows, columns, inner, a, gather, weights + first * inner, c, stride, scratch)
     }
     table.transposedTile = {
-      rows, columns, inner, a, weights, weightStride, accumulate, c, stride, scratch in
+      rows, columns, inner, a, weights, weightStride, c, stride, ahead, aheadCount, scratch in
       guard fits(inner, weightStride, stride) else {
         return Reference.transposedProduct(
           rows: rows, columns: columns, inner: inner, a: a, weights: weights,
-          weightStride: weightStride, accumulate: accumulate, c: c, cStride: stride,
+          weightStride: weightStride, c: c, cStride: stride, ahead: ahead, aheadCount: aheadCount,
           scratch: scratch)
       }
       blas.sgemm(
         rowMajor, plain, plain, Int32(rows), Int32(columns), Int32(inner), 1, a, leading(inner),
-        weights, leading(weightStride), accumulate ? 1 : 0, c, leading(stride))
+        weights, leading(weightStride), 0, c, leading(stride))
     }
     table.gradientTile = {
-      rows, outputs, inputs, a, aStride, b, bStride, gather, accumulate, c, stride, sums, next0,
-      next1, next2, nextStride,
+      rows, outputs, inputs, a, aStride, b, bStride, gather, c, stride, sums, ahead, aheadCount,
       scratch in
       guard fits(aStride, bStride, stride) else {
         return Reference.gradientProduct(
           rows: rows, outputs: outputs, inputs: inputs, a: a, aStride: aStride, b: b,
-          bStride: bStride, gather: gather, accumulate: accumulate, c: c, cStride: stride,
-          sums: sums, next0: next0, next1: next1, next2: next2, nextStride: nextStride,
-          scratch: scratch)
+          bStride: bStride, gather: gather, c: c, cStride: stride, sums: sums, ahead: ahead,
+          aheadCount: aheadCount, scratch: scratch)
       }
-      if let sums { others.columnSums(rows, outputs, a, nil, aStride, accumulate, sums) }
+      if let sums { others.columnSums(rows, outputs, a, nil, aStride, true, sums) }
       blas.gradient(
-        rows, outputs, inputs, a, aStride, b, bStride, gather, accumulate, c, stride, scratch)
+        rows, outputs, inputs, a, aStride, b, bStride, gather, c, stride, scratch)
     }
     return table
   }
@@ -126,12 +126,11 @@ struct OpenBLAS: Sendable {
     }
   }
 
-  /// c (+)= aᵀ · b[gather], in blocks of rows.
+  /// c = aᵀ · b[gather], in blocks of rows.
   private func gradient(
     _ rows: Int, _ outputs: Int, _ inputs: Int, _ a: UnsafePointer<Float>, _ aStride: Int,
     _ b: UnsafePointer<Float>, _ bStride: Int, _ gather: UnsafePointer<Int32>?,
-    _ accumulate: Bool, _ c: UnsafeMutablePointer<Float>, _ stride: Int,
-    _ scratch: UnsafeMutableRawPointer
+    _ c: UnsafeMutablePointer<Float>, _ stride: Int, _ scratch: UnsafeMutableRawPointer
   ) {
     let copy = scratch.bindMemory(to: Float.self, capacity: ScratchLease.scratchBytes / 4)
     let block = ScratchLease.scratchBytes / 4 / inputs
@@ -150,7 +149,7 @@ struct OpenBLAS: Sendable {
       sgemm(
         Self.rowMajor, Self.transposed, Self.plain, Int32(outputs), Int32(inputs), Int32(depth), 1,
         a + p * aStride, Self.leading(aStride), source, Self.leading(sourceStride),
-        accumulate || p > 0 ? 1 : 0, c, Self.leading(stride))
+        p > 0 ? 1 : 0, c, Self.leading(stride))
       p += depth
     } while p < rows
   }

@@ -103,14 +103,11 @@ public struct ParameterStep {
       second: second.map { $0 + offset })
   }
 
-  /// What a step from element `offset` on reads.
-  func memory(
-    _ offset: Int
-  ) -> (UnsafePointer<Float>?, UnsafePointer<Float>?, UnsafePointer<Float>?) {
-    (
-      UnsafePointer(w + offset), first.map { UnsafePointer($0 + offset) },
-      second.map { UnsafePointer($0 + offset) }
-    )
+  /// Calls `body` with every array that a step reads and writes.
+  func forArrays(_ body: (UnsafePointer<Float>) -> Void) {
+    body(w)
+    if let first { body(first) }
+    if let second { body(second) }
   }
 
   /// The step of the elements from `offset` on.

@@ -7,6 +7,8 @@ struct WorkerMemory {
   let scratch: UnsafeMutableRawPointer
   /// One tile of a result, `ScratchLease.tileRows` rows of `ScratchLease.tileStride`.
   let tile: UnsafeMutablePointer<Float>
+  /// Of nothing yet.
+  let ahead: RowsAhead
 }
 
 /// Memory of one threaded call: a table for the caller and a block for every worker.
@@ -23,8 +25,9 @@ struct ScratchLease {
   static let tileStride = tileColumns + 16
 
   static let scratchBytes = 512 << 10
+  private static let tileBytes = tileRows * tileStride * MemoryLayout<Float>.stride
   private static let workerBytes =
-    scratchBytes + tileRows * tileStride * MemoryLayout<Float>.stride
+    scratchBytes + tileBytes + RowsAhead.capacity * MemoryLayout<dynamoe_rows>.stride
   /// Entries of the caller's table, each 8 bytes.
   static let tableCount = 4096
 
@@ -42,7 +45,9 @@ struct ScratchLease {
   func memory(_ worker: Int) -> WorkerMemory {
     let block = blocks + worker * Self.workerBytes
     return WorkerMemory(
-      scratch: block, tile: (block + Self.scratchBytes).assumingMemoryBound(to: Float.self))
+      scratch: block, tile: (block + Self.scratchBytes).assumingMemoryBound(to: Float.self),
+      ahead: RowsAhead(
+        (block + Self.scratchBytes + Self.tileBytes).assumingMemoryBound(to: dynamoe_rows.self)))
   }
 
   /// Allocates the first lease, which makes all later ones succeed.

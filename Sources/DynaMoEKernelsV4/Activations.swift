@@ -84,13 +84,13 @@ public func gated(kind: Int, gate: P, x: P, into: M, n: Int) {
   }
 }
 
-/// x = c·act'(x).
-public func activationGradient(kind: Int, c: P, x: M, n: Int) {
+/// into = c·act'(x).
+public func activationGradient(kind: Int, c: P, x: P, into: M, n: Int) {
   switch kind {
-  case 0: map(P(x), c, x, n) { $1 * Relu.derivative($0) }
-  case 1: map(P(x), c, x, n) { $1 * Gelu.derivative($0) }
-  case 2: map(P(x), c, x, n) { $1 * GeluTanh.derivative($0) }
-  default: map(P(x), c, x, n) { $1 * Silu.derivative($0) }
+  case 0: map(x, c, into, n) { $1 * Relu.derivative($0) }
+  case 1: map(x, c, into, n) { $1 * Gelu.derivative($0) }
+  case 2: map(x, c, into, n) { $1 * GeluTanh.derivative($0) }
+  default: map(x, c, into, n) { $1 * Silu.derivative($0) }
   }
 }
 

@@ -6,7 +6,7 @@ import CDynaMoEPlatform
 /// the second-level cache.
 private let innerBlock = 512
 /// Elements behind a row of the copy, so that rows do not all begin in the same set of the cache.
-private let rowGap = 16
+let rowGap = 16
 /// Bytes of one register tile, for columns that do not fill a panel, and of the start of its sums.
 private let edgeBytes = 4096
 
@@ -23,7 +23,7 @@ public func bfloat16ProductTile(
   scratchBytes: Int
 ) {
   let mode = dynamoe_float_mode_flush()
-  let tile = ProductTile(
+  let tile = BFloat16ProductTile(
     rows: rows, columns: columns, inner: inner, a: a, gather: gather,
     weights: weights + firstColumn * ((inner + 1) / 2), bias: bias, c: c, cStride: cStride,
     scratch: scratch, scratchBytes: scratchBytes)
@@ -31,7 +31,7 @@ public func bfloat16ProductTile(
   dynamoe_float_mode_restore(mode)
 }
 
-private struct ProductTile {
+struct BFloat16ProductTile {
   var rows: Int
   var columns: Int
   var inner: Int
@@ -45,7 +45,7 @@ private struct ProductTile {
   var scratch: UnsafeMutableRawPointer
   var scratchBytes: Int
 
-  private var pairs: Int { (inner + 1) / 2 }
+  var pairs: Int { (inner + 1) / 2 }
 
   /// One register tile, a panel wide; behind it the start of its sums.
   private var edge: UnsafeMutablePointer<Float> {
@@ -68,6 +68,9 @@ private struct ProductTile {
   /// Not inlined: no arithmetic may leave the mode that the caller has set.
   @inline(never)
   func run() {
+    #if !LEVEL_BFLOAT16 && !LEVEL_BASELINE
+      if runUnpacked() { return }
+    #endif
     let limit = depthLimit
     var pair = 0
     repeat {
@@ -89,7 +92,7 @@ private struct ProductTile {
 
   /// Elements from input `first` on, filled up with 0.
   @inline(__always)
-  private func roundRow(
+  func roundRow(
     _ row: Int, from first: Int, pairs: Int, _ target: UnsafeMutablePointer<RowElement>
   ) {
     let source = a + (gather.map { Int($0[row]) } ?? row) * inner + first
@@ -114,7 +117,7 @@ private struct ProductTile {
         of: dynamoe_rounded_pairs(x), as: SIMD8<UInt32>.self)
     #else
       UnsafeMutableRawPointer(target).storeBytes(
-        of: dynamoe_rounded_bfloat16(x), as: SIMD16<Float>.self)
+        of: dynamoe_swapped_pairs(dynamoe_rounded_bfloat16(x)), as: SIMD16<Float>.self)
     #endif
   }
 
@@ -131,16 +134,22 @@ private struct ProductTile {
   /// All rows times a panel, in nearly equal register tiles.
   private func runPanel(_ product: PairProduct, _ column: Int) {
     let width = min(pairPanelColumns, columns - column)
+    // The panel behind this one, a part of it during every register tile; with few rows each tile asks for its own instead.
+    let behind = product.panel + pairs * pairPanelColumns
+    let asks = rows > 2 * pairTileRows
     var row = 0
     while row < rows {
       let left = rows - row
       let tiles = (left + pairTileRows - 1) / pairTileRows
       let count = (left + tiles - 1) / tiles
       let target = c + row * cStride + column
+      let (first, end) = (product.pairs * row / rows, product.pairs * (row + count) / rows)
+      let next = behind + first * pairPanelColumns
+      let ahead = asks ? end - first : 0
       if width == pairPanelColumns {
-        runTiles(product, count, row, target, cStride)
+        runTiles(product, count, row, target, cStride, next, ahead)
       } else {
-        runEdge(product, count, row, target, width)
+        runEdge(product, count, row, target, width, next, ahead)
       }
       row += count
     }
@@ -149,11 +158,12 @@ private struct ProductTile {
   @inline(__always)
   private func runTiles(
     _ product: PairProduct, _ count: Int, _ row: Int, _ c: UnsafeMutablePointer<Float>,
-    _ stride: Int
+    _ stride: Int, _ next: UnsafePointer<UInt32>, _ ahead: Int
   ) {
     var column = 0
     while column < pairPanelColumns {
-      product.run(count, row, column, c + column, stride)
+      product.run(
+        count, row, column, c + column, stride, next: next, ahead: column == 0 ? ahead : 0)
       column += pairTileColumns
     }
   }
@@ -161,14 +171,14 @@ private struct ProductTile {
   /// The same arithmetic by way of a full tile.
   private func runEdge(
     _ product: PairProduct, _ count: Int, _ row: Int, _ c: UnsafeMutablePointer<Float>,
-    _ width: Int
+    _ width: Int, _ next: UnsafePointer<UInt32>, _ ahead: Int
   ) {
     if case .stored = product.start {
       for r in 0..<count {
         (edge + r * pairPanelColumns).update(from: c + r * cStride, count: width)
       }
     }
-    runTiles(product, count, row, edge, pairPanelColumns)
+    runTiles(product, count, row, edge, pairPanelColumns, next, ahead)
     for r in 0..<count {
       (c + r * cStride).update(from: edge + r * pairPanelColumns, count: width)
     }

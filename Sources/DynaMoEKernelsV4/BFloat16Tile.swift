@@ -29,7 +29,7 @@ public let pairPanelColumns = 32
   typealias Weights = Pairs
   let elementsPerPair = 1
 #else
-  /// What a row is multiplied as: the elements of a pair, one behind the other.
+  /// What a row is multiplied as: the elements of a pair one behind the other, the second first.
   typealias RowElement = Float
   typealias Weights = Sums
   let elementsPerPair = 2
@@ -198,14 +198,16 @@ struct PairProduct {
     #if LEVEL_BFLOAT16
       tile.step(row, stride, w0, w1)
     #else
-      tile.step(row + 1, stride, secondElements(w0), secondElements(w1))
-      tile.step(row, stride, firstElements(w0), firstElements(w1))
+      tile.step(row, stride, secondElements(w0), secondElements(w1))
+      tile.step(row + 1, stride, firstElements(w0), firstElements(w1))
     #endif
   }
 
+  /// `ahead` rows of a panel from `next` on are asked for meanwhile, one every two pairs.
   @inline(__always)
   private func run<Tile: PairTile>(
-    _: Tile.Type, _ row: Int, _ column: Int, _ c: UnsafeMutablePointer<Float>, _ cStride: Int
+    _: Tile.Type, _ row: Int, _ column: Int, _ c: UnsafeMutablePointer<Float>, _ cStride: Int,
+    _ next: UnsafePointer<UInt32>, _ ahead: Int
   ) {
     var tile: Tile
     switch start {
@@ -217,7 +219,17 @@ struct PairProduct {
     }
     var element = rows + row * stride
     var weights = panel + column
-    for _ in 0..<pairs {
+    var request = next
+    for _ in 0..<min(ahead, pairs / 2) {
+      dynamoe_prefetch(request)
+      dynamoe_prefetch(request + 16)
+      request += pairPanelColumns
+      step(&tile, element, weights)
+      step(&tile, element + elementsPerPair, weights + pairPanelColumns)
+      element += 2 * elementsPerPair
+      weights += 2 * pairPanelColumns
+    }
+    for _ in 2 * min(ahead, pairs / 2)..<pairs {
       // Few rows are limited by memory; pages end the processor's own looking ahead.
       if Tile.rows <= 2 {
         dynamoe_prefetch_near(weights + prefetchDistance)
@@ -230,26 +242,28 @@ struct PairProduct {
     tile.store(c, cStride)
   }
 
-  /// `count` rows in 1 ... pairTileRows from `row` on, a tile of columns from `column` on.
+  /// `count` rows in 1 ... pairTileRows from `row` on, a tile of columns from `column` on; meanwhile asks for `ahead` rows of a panel
+  /// from `next` on.
   @inline(never)
   func run(
-    _ count: Int, _ row: Int, _ column: Int, _ c: UnsafeMutablePointer<Float>, _ cStride: Int
+    _ count: Int, _ row: Int, _ column: Int, _ c: UnsafeMutablePointer<Float>, _ cStride: Int,
+    next: UnsafePointer<UInt32>, ahead: Int
   ) {
     switch count {
-    case 1: run(OnePairRow.self, row, column, c, cStride)
-    case 2: run(TwoPairRows.self, row, column, c, cStride)
-    case 3: run(ThreePairRows.self, row, column, c, cStride)
+    case 1: run(OnePairRow.self, row, column, c, cStride, next, ahead)
+    case 2: run(TwoPairRows.self, row, column, c, cStride, next, ahead)
+    case 3: run(ThreePairRows.self, row, column, c, cStride, next, ahead)
     #if LEVEL_BASELINE
-      default: run(FourPairRows.self, row, column, c, cStride)
+      default: run(FourPairRows.self, row, column, c, cStride, next, ahead)
     #else
-      case 4: run(FourPairRows.self, row, column, c, cStride)
-      case 5: run(FivePairRows.self, row, column, c, cStride)
+      case 4: run(FourPairRows.self, row, column, c, cStride, next, ahead)
+      case 5: run(FivePairRows.self, row, column, c, cStride, next, ahead)
       #if LEVEL_V3
-        default: run(SixPairRows.self, row, column, c, cStride)
+        default: run(SixPairRows.self, row, column, c, cStride, next, ahead)
       #else
-        case 6: run(SixPairRows.self, row, column, c, cStride)
-        case 7: run(SevenPairRows.self, row, column, c, cStride)
-        default: run(EightPairRows.self, row, column, c, cStride)
+        case 6: run(SixPairRows.self, row, column, c, cStride, next, ahead)
+        case 7: run(SevenPairRows.self, row, column, c, cStride, next, ahead)
+        default: run(EightPairRows.self, row, column, c, cStride, next, ahead)
       #endif
     #endif
     }

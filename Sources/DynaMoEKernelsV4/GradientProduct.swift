@@ -1,27 +1,38 @@
 // c = aᵀ · b over rows.
 
-/// Rows that are copied at a time: with 256 outputs and 256 inputs half of the second-level cache.
-private let rowBlock = 128
-/// Rows that are asked for before they are copied.
-private let rowsAhead = 4
+import CDynaMoEPlatform
 
-/// c[o, i] (+)= Σ_p a[p, o]·b[gather[p], i] and sums[o] (+)= Σ_p a[p, o]; outputs ≤ 256 and inputs ≤ 256 fit the scratch memory.
+/// Rows that are copied at a time: a panel of so many stays in the first-level cache.
+private let rowBlock = 128
+
+/// c[o, i] = Σ_p a[p, o]·b[gather[p], i] and sums[o] += Σ_p a[p, o]; outputs ≤ 256 and inputs ≤ 256 fit the scratch memory.
+/// Meanwhile asks for the rows `ahead`.
 public func gradientTile(
   rows: Int, outputs: Int, inputs: Int, a: P, aStride: Int, b: P, bStride: Int, gather: Index?,
-  accumulate: Bool, c: M, cStride: Int, sums: M?, next0: P?, next1: P?, next2: P?, nextStride: Int,
+  c: M, cStride: Int, sums: M?, ahead: UnsafePointer<dynamoe_rows>, aheadCount: Int,
   scratch: UnsafeMutableRawPointer
 ) {
   let tile = GradientTile(
     rows: rows, outputs: outputs, inputs: inputs, a: a, aStride: aStride, b: b, bStride: bStride,
-    gather: gather, next: (next0, next1, next2), nextStride: nextStride,
-    layout: ScratchLayout(memory: scratch))
-  if let sums, !accumulate { sums.update(repeating: 0, count: outputs) }
-  var first = 0
-  repeat {
-    tile.copy(first, sums)
-    tile.multiply(first, start: first > 0 || accumulate ? .stored : .zero, c, cStride)
-    first += rowBlock
-  } while first < rows
+    gather: gather, layout: ScratchLayout(memory: scratch))
+  // Nearly equal blocks, because a short one has no time for requests.
+  let blocks = max(1, (rows + rowBlock - 1) / rowBlock)
+  var wanted = Spread(ahead, aheadCount, tiles: blocks * tile.tiles, tile.layout)
+  withUnsafeTemporaryAllocation(of: dynamoe_rows.self, capacity: 2) { memory in
+    let next = memory.baseAddress!
+    for block in 0..<blocks {
+      let (first, end) = (rows * block / blocks, rows * (block + 1) / blocks)
+      let following = block + 1 < blocks ? rows * (block + 2) / blocks - end : 0
+      tile.writeRows(end, following, next)
+      var rowsAhead = Spread(next, following > 0 ? 2 : 0, tiles: tile.tiles, tile.layout)
+      tile.copyLeft(first, end - first, sums)
+      var column = 0
+      while column < inputs {
+        tile.multiply(first, end - first, column, c, cStride, &rowsAhead, &wanted)
+        column += panelColumns
+      }
+    }
+  }
 }
 
 private struct GradientTile {
@@ -31,46 +42,30 @@ private struct GradientTile {
   let b: P
   let bStride: Int
   let gather: Index?
-  let next: (P?, P?, P?)
-  let nextStride: Int
   let layout: ScratchLayout
 
-  var aCopy: RowCopy { RowCopy(layout.packed, columns: outputs) }
-  func bCopy(_ depth: Int) -> PanelCopy {
-    PanelCopy(memory: layout.packed + rowBlock * RowCopy.stride(outputs), depth: depth)
+  private var panel: M { layout.packed }
+  private var left: RowCopy { RowCopy(layout.packed + rowBlock * panelColumns, columns: outputs) }
+
+  /// Register tiles of c.
+  var tiles: Int { tileCount(outputs) * ((inputs + panelColumns - 1) / panelColumns) }
+
+  /// What the `count` rows from `first` on read.
+  func writeRows(_ first: Int, _ count: Int, _ target: UnsafeMutablePointer<dynamoe_rows>) {
+    target[0] = dynamoe_rows(
+      start: a + first * aStride, gather: nil, stride: aStride, rows: count, columns: outputs)
+    target[1] = dynamoe_rows(
+      start: gather == nil ? b + first * bStride : b, gather: gather.map { $0 + first },
+      stride: bStride, rows: count, columns: inputs)
   }
 
-  @inline(__always)
-  func aRow(_ p: Int) -> P { a + p * aStride }
-  @inline(__always)
-  func bRow(_ p: Int) -> P { b + (gather.map { Int($0[p]) } ?? p) * bStride }
-
-  @inline(__always)
-  func askFor(_ p: Int) {
-    guard p < rows else { return }
-    prefetch(aRow(p), outputs)
-    prefetch(bRow(p), inputs)
-  }
-
-  /// Asks for what is read after the tile of outputs that begins with `output`.
-  @inline(__always)
-  func askForNext(_ output: Int, _ column: Int, _ columns: Int) {
-    for o in output..<max(output, min(output + tileRows, outputs)) {
-      let position = o * nextStride + column
-      if let p = next.0 { prefetch(p + position, columns) }
-      if let p = next.1 { prefetch(p + position, columns) }
-      if let p = next.2 { prefetch(p + position, columns) }
-    }
-  }
-
-  func copy(_ first: Int, _ sums: M?) {
-    let depth = min(rowBlock, rows - first)
-    let (aCopy, bCopy) = (aCopy, bCopy(depth))
+  /// Copies rows of a, because columns of a matrix may all lie in the same sets of the cache.
+  func copyLeft(_ first: Int, _ depth: Int, _ sums: M?) {
+    let left = left
     for q in 0..<depth {
-      askFor(first + q + rowsAhead)
-      aCopy.copyRow(q, aRow(first + q), outputs)
-      bCopy.copyRow(q, bRow(first + q), inputs)
-      if let sums { addRow(aRow(first + q), sums) }
+      let row = a + (first + q) * aStride
+      left.copyRow(q, row, outputs)
+      if let sums { addRow(row, sums) }
     }
   }
 
@@ -87,33 +82,36 @@ private struct GradientTile {
     }
   }
 
-  /// All tiles of outputs times all panels of inputs. A panel stays in the first-level cache while
-  /// the tiles pass; meanwhile the rows of the next block are fetched.
-  func multiply(_ first: Int, start: Start, _ c: M, _ cStride: Int) {
-    let depth = min(rowBlock, rows - first)
-    let (aCopy, bCopy) = (aCopy, bCopy(depth))
-    var next = first + rowBlock
-    var column = 0
-    while column < inputs {
-      let columns = min(panelColumns, inputs - column)
-      let product = PanelProduct(
-        inner: depth, aStep: aCopy.stride, b: bCopy[column], bStep: panelColumns, start: start)
-      var output = 0
-      while output < outputs {
-        askFor(next)
-        next += 1
-        let count = min(tileRows, outputs - output)
-        if first == 0 { askForNext(output + tileRows, column, columns) }
-        for r in 0..<count { layout.rows[r] = aCopy[output + r] }
-        let target = c + output * cStride + column
-        if columns == panelColumns {
-          product.run(count, layout.rows, target, cStride)
-        } else {
-          product.runEdge(count, layout.rows, layout.edge, columns, target, cStride)
-        }
-        output += tileRows
+  /// All tiles of outputs times a panel of inputs, a copy that stays in the first-level cache.
+  @inline(__always)
+  func multiply(
+    _ first: Int, _ depth: Int, _ column: Int, _ c: M, _ cStride: Int, _ rowsAhead: inout Spread,
+    _ wanted: inout Spread
+  ) {
+    let columns = min(panelColumns, inputs - column)
+    copyPanel(
+      rows: depth, (gather == nil ? b + first * bStride : b) + column, bStride,
+      gather: gather.map { $0 + first }, columns: columns, panel)
+    let left = left
+    let product = PanelProduct(
+      inner: depth, b: panel, bStep: panelColumns,
+      start: first == 0 ? .zero : .stored)
+    var ahead = Ahead(layout)
+    var output = 0
+    while output < outputs {
+      let count = min(tileRows, outputs - output)
+      let target = c + output * cStride + column
+      let rows = Left.columns(left[output], stride: left.stride)
+      ahead.begin(depth, AdjacentRows.self)
+      ahead.add(&rowsAhead)
+      ahead.add(&wanted)
+      let requests = ahead.requests()
+      if columns == panelColumns {
+        product.run(count, rows, target, cStride, requests)
+      } else {
+        product.runEdge(count, rows, layout.edge, columns, target, cStride, requests)
       }
-      column += panelColumns
+      output += count
     }
   }
 }

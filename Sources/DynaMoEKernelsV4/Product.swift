@@ -42,16 +42,20 @@ private func packPanel(_ source: P, _ stride: Int, _ inputs: Int, _ columns: Int
   }
 }
 
-/// c[r, j] = bias[j] + Σ_k a[gather[r], k]·W[firstColumn + j, k].
+/// c[r, j] = bias[j] + Σ_k a[gather[r], k]·W[firstColumn + j, k]; meanwhile asks for the rows `ahead`.
 public func productTile(
   rows: Int, columns: Int, inner: Int, a: P, gather: Index?, weights: P, firstColumn: Int,
-  bias: P?, c: M, cStride: Int, scratch: UnsafeMutableRawPointer
+  bias: P?, c: M, cStride: Int, ahead: UnsafePointer<dynamoe_rows>, aheadCount: Int,
+  scratch: UnsafeMutableRawPointer
 ) {
   let layout = ScratchLayout(memory: scratch)
   for r in 0..<rows {
     let source = if let gather { Int(gather[r]) } else { r }
     layout.rows[r] = a + source * inner
   }
+  let panels = (columns + panelColumns - 1) / panelColumns
+  let blocks = max(1, (inner + innerBlock - 1) / innerBlock)
+  var spread = Spread(ahead, aheadCount, tiles: blocks * panels * tileCount(rows), layout)
   var k = 0
   repeat {
     let depth = min(innerBlock, inner - k)
@@ -69,8 +73,10 @@ public func productTile(
         }
       }
       let panel = weights + (firstColumn + column) * inner + k * panelColumns
-      PanelProduct(inner: depth, aStep: 1, b: panel, bStep: panelColumns, start: start)
-        .runAll(rows, layout, width, c + column, cStride)
+      PanelProduct(inner: depth, b: panel, bStep: panelColumns, start: start)
+        .runAll(
+          rows, layout, width, c + column, cStride, &spread, next: panel + inner * panelColumns,
+          isFirst: column == 0)
       column += panelColumns
     }
     k += depth

@@ -2,7 +2,7 @@
 struct ScratchLayout {
   /// Rows of a task, at most.
   static let maximumRows = 256
-  static let pointerBytes = 4096
+  static let pointerBytes = 8192
   static let edgeBytes = 4096
 
   let memory: UnsafeMutableRawPointer
@@ -10,50 +10,80 @@ struct ScratchLayout {
   /// `maximumRows` pointers.
   var rows: RowPointers { memory.assumingMemoryBound(to: P.self) }
 
+  /// `Ahead.limit` pointers.
+  var requests: UnsafeMutablePointer<P> {
+    (memory + Self.pointerBytes / 2).assumingMemoryBound(to: P.self)
+  }
+
   /// One register tile, for columns that do not fill a panel.
   var edge: M { (memory + Self.pointerBytes).assumingMemoryBound(to: Float.self) }
 
   /// Packed values.
-  var packed: M {
-    (memory + Self.pointerBytes + Self.edgeBytes).assumingMemoryBound(to: Float.self)
-  }
+  var packed: M { (memory + Self.packedOffset).assumingMemoryBound(to: Float.self) }
+  static let packedOffset = pointerBytes + edgeBytes
 }
+
+/// Register tiles of `rows` rows.
+@inline(__always)
+func tileCount(_ rows: Int) -> Int { (rows + tileRows - 1) / tileRows }
 
 /// Rows of the next register tile when `left` are left: nearly equal tiles instead of full ones and
 /// a rest.
 @inline(__always)
 func nextTile(_ left: Int) -> Int {
-  let tiles = (left + tileRows - 1) / tileRows
+  let tiles = tileCount(left)
   return (left + tiles - 1) / tiles
 }
 
 extension PanelProduct {
-  /// Multiplies all rows; `columns` of the panel are wanted. Meanwhile the panel behind this one
-  /// is fetched, a part of it for every tile of rows.
+  /// Up to this number of register tiles reading the panel takes longer than multiplying it.
+  private static let fewTiles = 2
+
+  /// Multiplies all rows; `columns` of the panel are wanted. Meanwhile asks for the `next` panel, for the rows of the next
+  /// register tile if this is the `isFirst` panel, and for its part of `spread`.
   @inline(__always)
-  func runAll(_ count: Int, _ scratch: ScratchLayout, _ columns: Int, _ c: M, _ cStride: Int) {
-    var row = 0
-    var ahead = b + inner * bStep
+  func runAll(
+    _ count: Int, _ scratch: ScratchLayout, _ columns: Int, _ c: M, _ cStride: Int,
+    _ spread: inout Spread, next: P?, isFirst: Bool
+  ) {
+    let tiles = tileCount(count)
+    var ahead = Ahead(scratch)
+    var (row, index) = (0, 0)
     while row < count {
       let rows = nextTile(count - row)
-      if isPacked && count > 4 * tileRows {
-        let part = inner * bStep * rows / count
-        prefetch(ahead, part)
-        ahead += part
+      var requests: Requests
+      if tiles <= Self.fewTiles {
+        ahead.begin(inner, SeparateRows.self)
+        requests = ahead.requests()
+        requests.isNear = index == 0
+      } else {
+        ahead.begin(inner, SeparateRows.self)
+        if let next { ahead.add(part: index, of: tiles, next, inner * panelColumns) }
+        if isFirst {
+          for r in row + rows..<min(count, row + rows + tileRows) {
+            ahead.add(scratch.rows[r], inner)
+          }
+        }
+        ahead.add(&spread)
+        requests = ahead.requests()
       }
       if columns == panelColumns {
-        run(rows, scratch.rows + row, c + row * cStride, cStride)
+        run(rows, .rows(scratch.rows + row), c + row * cStride, cStride, requests)
       } else {
-        runEdge(rows, scratch.rows + row, scratch.edge, columns, c + row * cStride, cStride)
+        runEdge(
+          rows, .rows(scratch.rows + row), scratch.edge, columns, c + row * cStride, cStride,
+          requests)
       }
       row += rows
+      index += 1
     }
   }
 
   /// The same arithmetic by way of a full tile.
   @inline(never)
   func runEdge(
-    _ count: Int, _ rows: RowPointers, _ edge: M, _ columns: Int, _ c: M, _ cStride: Int
+    _ count: Int, _ rows: Left, _ edge: M, _ columns: Int, _ c: M, _ cStride: Int,
+    _ requests: Requests
   ) {
     edge.update(repeating: 0, count: count * panelColumns)
     switch start {
@@ -63,7 +93,7 @@ extension PanelProduct {
         (edge + r * panelColumns).update(from: c + r * cStride, count: columns)
       }
     }
-    run(count, rows, edge, panelColumns)
+    run(count, rows, edge, panelColumns, requests)
     for r in 0..<count {
       (c + r * cStride).update(from: edge + r * panelColumns, count: columns)
     }

@@ -60,6 +60,11 @@ DYNAMOE_INLINE dynamoe_float16 dynamoe_rounded_bfloat16(dynamoe_float16 x) {
   return (dynamoe_float16)(result & 0xffff0000u);
 }
 
+/// The elements of each pair the other way round.
+DYNAMOE_INLINE dynamoe_float16 dynamoe_swapped_pairs(dynamoe_float16 x) {
+  return __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+}
+
 /// a·b + c of bfloat16 a and b and f32 c, rounded once, by way of f64: the product has 16 bits and the sum is exact
 /// unless one of its terms is below 2⁻²⁸ of the other, and then it is as far from the middle of two f32.
 DYNAMOE_INLINE dynamoe_float4 dynamoe_multiply_add_bfloat4(float a, dynamoe_float4 b, dynamoe_float4 c) {

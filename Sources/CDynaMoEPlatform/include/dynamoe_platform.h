@@ -36,6 +36,15 @@ static inline bool dynamoe_exchange32(
       word, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
+/// Writes the larger of what there is and `value`.
+static inline void dynamoe_max32(uint32_t *_Nonnull word, uint32_t value) {
+  uint32_t before = __atomic_load_n(word, __ATOMIC_RELAXED);
+  while (before < value &&
+         !__atomic_compare_exchange_n(
+             word, &before, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+}
+
 static inline uint64_t dynamoe_load64(const uint64_t *_Nonnull word) {
   return __atomic_load_n(word, __ATOMIC_SEQ_CST);
 }

@@ -107,7 +107,15 @@ DYNAMOE_INLINE void dynamoe_store_part(dynamoe_float16 v, float *_Nonnull p, lon
 /// address will do.
 DYNAMOE_INLINE void dynamoe_prefetch(const void *_Nonnull p) { __builtin_prefetch(p, 0, 2); }
 DYNAMOE_INLINE void dynamoe_prefetch_near(const void *_Nonnull p) { __builtin_prefetch(p, 0, 3); }
-DYNAMOE_INLINE void dynamoe_prefetch_write(void *_Nonnull p) { __builtin_prefetch(p, 1, 2); }
+
+/// Rows of floats that are used soon: row r begins at start + (gather ? gather[r] : r)·stride.
+typedef struct {
+  const float *_Nonnull start;
+  const int32_t *_Nullable gather;
+  long stride;
+  long rows;
+  long columns;
+} dynamoe_rows;
 
 typedef dynamoe_float8 dynamoe_unaligned8 __attribute__((aligned(4)));
 

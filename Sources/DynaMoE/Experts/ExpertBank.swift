@@ -3,7 +3,7 @@ import DynaMoEKernels
 /// Activations of one forward through an `ExpertBank`, each overwritten by its gradient in the
 /// backward.
 struct ExpertActivations: ~Copyable {
-  /// up(x) [P, H]
+  /// up(x) [P, H], where the backward needs it
   var up = Buffer<Float>()
   /// gate(x) [P, H], gated experts only
   var gate = Buffer<Float>()
@@ -11,6 +11,16 @@ struct ExpertActivations: ~Copyable {
   var hidden = Buffer<Float>()
   /// E(x) [P, D]
   var output = Buffer<Float>()
+  /// Bits of the largest magnitudes of a training forward and its backward: `hidden`, and the gradients in `up` and `gate`.
+  private var magnitudes = Buffer<UInt32>()
+
+  mutating func resetMagnitudes() throws(AllocationError) {
+    try magnitudes.reserve(2)
+    magnitudes.base.update(repeating: 0, count: 2)
+  }
+
+  var largestHidden: LargestMagnitude { LargestMagnitude(magnitudes.base) }
+  var largestGradient: LargestMagnitude { LargestMagnitude(magnitudes.base + 1) }
 }
 
 /// The experts of a layer, routed or shared: `E(x) = down(act(up(x)))`, or gated `down(act(gate(x))
@@ -48,6 +58,9 @@ final class ExpertBank {
     down = try projection("down", outputs: width, inputs: hidden)
   }
 
+  /// Whether the backward of a plain unit asks for what the activation was computed from.
+  private var needsUp: Bool { !function.hasDerivativeOfValue }
+
   /// Multiply-adds for one row through one expert.
   var multiplyAddsPerRow: Double { Double(gate == nil ? 2 : 3) * Double(width) * Double(hidden) }
 
@@ -57,12 +70,15 @@ final class ExpertBank {
     return multiplyAddsPerRow + biases
   }
 
-  /// output [P, D] of x [T, D] gathered by `groups`.
+  /// output [P, D] of x [T, D] gathered by `groups`, and in training what `backward` needs.
   func forward(
-    _ x: UnsafePointer<Float>, groups: RowGroups, pairs: Int, mostPairs: Int,
+    _ x: UnsafePointer<Float>, groups: RowGroups, pairs: Int, mostPairs: Int, isTraining: Bool,
     _ activations: inout ExpertActivations
   ) throws(AllocationError) {
-    try activations.up.reservePairs(pairs, most: mostPairs, stride: hidden)
+    if isTraining {
+      try activations.up.reservePairs(pairs, most: mostPairs, stride: hidden)
+      try activations.resetMagnitudes()
+    }
     try activations.hidden.reservePairs(pairs, most: mostPairs, stride: hidden)
     try activations.output.reservePairs(pairs, most: mostPairs, stride: width)
     let hiddenBase = activations.hidden.base
@@ -71,11 +87,14 @@ final class ExpertBank {
       let gateBase = activations.gate.base
       gate.forward(groups, x, into: gateBase)
       up.forward(
-        groups, x, into: activations.up.base,
-        epilogue: .gated(function, gate: gateBase, into: hiddenBase))
+        groups, x, into: isTraining ? activations.up.base : nil,
+        epilogue: .gated(function, gate: gateBase, into: hiddenBase),
+        largest: isTraining ? activations.largestHidden : nil)
     } else {
       up.forward(
-        groups, x, into: activations.up.base, epilogue: .activation(function, into: hiddenBase))
+        groups, x, into: isTraining && needsUp ? activations.up.base : nil,
+        epilogue: .activation(function, into: hiddenBase),
+        largest: isTraining ? activations.largestHidden : nil)
     }
     down.forward(groups.ungathered, hiddenBase, into: activations.output.base)
   }
@@ -91,8 +110,10 @@ final class ExpertBank {
     down.inputGradient(
       sorted, outputGradient: activations.output.base,
       through: gate == nil
-        ? .plain(function, upGradient)
-        : .gated(function, gate: activations.gate.base, up: upGradient))
+        ? .plain(
+          function, of: needsUp ? upGradient : activations.hidden.base, into: upGradient)
+        : .gated(function, gate: activations.gate.base, up: upGradient),
+      largest: activations.largestGradient)
     guard let inputGradient else { return }
     up.inputGradient(sorted, outputGradient: upGradient, into: inputGradient)
     gate?.inputGradient(
@@ -119,15 +140,10 @@ final class ExpertBank {
     for group in 0..<groups.count {
       rows = max(rows, Int(groups.offsets[group + 1] - groups.offsets[group]))
     }
-    func largest(_ values: borrowing Buffer<Float>, _ columns: Int) -> Float {
-      backend.largestMagnitude(values.base, groups.rows * columns)
-    }
-    let intoHidden = max(
-      largest(activations.up, hidden), gate == nil ? 0 : largest(activations.gate, hidden))
-    let intoOutput = largest(activations.output, width)
+    let intoOutput = backend.largestMagnitude(activations.output.base, groups.rows * width)
     return max(
-      DynaMoE.gradientBound(rows: rows, intoOutput, largest(activations.hidden, hidden)),
-      DynaMoE.gradientBound(rows: rows, intoHidden, largestInput))
+      DynaMoE.gradientBound(rows: rows, intoOutput, activations.largestHidden.value),
+      DynaMoE.gradientBound(rows: rows, activations.largestGradient.value, largestInput))
   }
 
   /// Places of the weights among all parameters.

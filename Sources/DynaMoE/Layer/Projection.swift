@@ -40,13 +40,14 @@ struct Projection {
   }
 
   func forward(
-    _ groups: RowGroups, _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>,
-    epilogue: Epilogue = .none
+    _ groups: RowGroups, _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>?,
+    epilogue: Epilogue = .none, largest: LargestMagnitude? = nil
   ) {
     if let rounded {
       backend.product(groups, x, rounded, bias: bias, into: y, epilogue: epilogue)
     } else {
-      backend.product(groups, x, matrices, bias: bias, into: y, epilogue: epilogue)
+      backend.product(
+        groups, x, matrices, bias: bias, into: y, epilogue: epilogue, largest: largest)
     }
   }
 
@@ -77,9 +78,9 @@ struct Projection {
   /// dL/dx of grouped rows, sent on through the activation that x came from.
   func inputGradient(
     _ groups: RowGroups, outputGradient dy: UnsafePointer<Float>,
-    through activation: ActivationGradient
+    through activation: ActivationGradient, largest: LargestMagnitude
   ) {
-    backend.transposedProduct(groups, dy, matrices, through: activation)
+    backend.transposedProduct(groups, dy, matrices, through: activation, largest: largest)
   }
 }
 

@@ -83,13 +83,13 @@ final class RoutedLayer {
     start = Profile.begin()
     try experts.forward(
       x, groups: pass.dispatch.gathered, pairs: pass.dispatch.pairs, mostPairs: mostPairs(rows),
-      &pass.activations)
+      isTraining: training != nil, &pass.activations)
     if let shared {
       try pass.sharedDispatch.buildAll(rows: rows, experts: shared.count)
       let pairs = rows * shared.count
       try shared.forward(
         x, groups: pass.sharedDispatch.gathered, pairs: pairs, mostPairs: pairs,
-        &pass.sharedActivations)
+        isTraining: training != nil, &pass.sharedActivations)
     }
     Profile.end(.expertsForward, start, flops: flops(rows: rows, pass))
     pass.sparsity = router.sparsityCoefficient

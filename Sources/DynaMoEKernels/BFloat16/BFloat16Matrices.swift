@@ -117,7 +117,7 @@ extension Backend {
   /// - Parameters: as of `product` with matrices in f32.
   public func product(
     _ groups: RowGroups, _ a: UnsafePointer<Float>, _ w: BFloat16Matrices,
-    bias: UnsafePointer<Float>?, into c: UnsafeMutablePointer<Float>, epilogue: Epilogue
+    bias: UnsafePointer<Float>?, into c: UnsafeMutablePointer<Float>?, epilogue: Epilogue
   ) {
     guard groups.rows > 0, w.outputs > 0 else { return }
     let (outputs, inputs, kernels) = (w.outputs, w.inputs, w.kernels)
@@ -125,13 +125,13 @@ extension Backend {
       groups, columns: outputs, inner: inputs, tileRows: kernels.tileRows,
       tileColumns: BFloat16Kernels.panelColumns, rowLimit: 128, columnLimit: 256,
       threads: pool.threadCount)
-    plan.run(pool) { tile, memory in
+    plan.run(pool) { tile, _, memory in
       let rowStart = groups.gather == nil ? a + tile.row * inputs : a
       kernels.productTile(
         tile.rows, tile.columns, inputs, rowStart, groups.gather.map { $0 + tile.row },
         w.words(tile.group), tile.column, bias.map { $0 + tile.group * outputs + tile.column },
-        c + tile.row * outputs + tile.column, outputs, memory.scratch, ScratchLease.scratchBytes)
-      table.apply(epilogue, to: tile, of: c, stride: outputs)
+        memory.tile, ScratchLease.tileStride, memory.scratch, ScratchLease.scratchBytes)
+      table.finish(epilogue, tile, memory.tile, into: c, stride: outputs, largest: nil)
     }
   }
 }

@@ -94,9 +94,14 @@ extension Backend {
   }
 
   /// One step of an optimizer on `count` elements from the first on.
+  ///
+  /// Numbers below the normal range count as 0: the moments of parameters without gradients end there, and would take a hundred
+  /// times as long.
   public func step(_ step: ParameterStep, _ gradient: UnsafePointer<Float>, count: Int) {
     pool.forRanges(count, grain: Self.arrayBlock) { range in
+      let mode = dynamoe_float_mode_flush()
       step.apply(table, range.lowerBound, gradient + range.lowerBound, count: range.count)
+      dynamoe_float_mode_restore(mode)
     }
   }
 }

@@ -1,3 +1,5 @@
+import CDynaMoEPlatform
+
 extension Backend {
   /// dW_g[o, i] (+)= Σ_p a[p, o]·b[gather(p), i] and dBias_g[o] (+)= Σ_p a[p, o] over the rows p of
   /// group g, in order.
@@ -15,18 +17,28 @@ extension Backend {
   ) {
     let plan = GradientPlan(
       self, groups, outputs: outputs, inputs: inputs, outputBlock: ScratchLease.tileRows)
-    plan.run(a, bias: dBias, accumulate: accumulate) { block, sums, memory in
+    plan.run(a, bias: dBias, accumulate: accumulate) { block, next, sums, memory in
       let target = dW + block.offset(outputs, inputs)
-      plan.multiply(
-        block, a, b, into: target, inputs, sums, accumulate: accumulate,
-        next: (accumulate ? UnsafePointer(target) : nil, nil, nil), memory)
+      var ahead = memory.ahead
+      plan.add(next, a, b, to: &ahead)
+      ahead.add(
+        target, rows: block.outputs.count, columns: block.inputs.count, stride: inputs)
+      plan.multiply(block, a, b, sums, ahead, memory)
+      for row in 0..<block.outputs.count {
+        let source = memory.tile + row * ScratchLease.tileStride
+        if accumulate {
+          table.add(source, target + row * inputs, block.inputs.count)
+        } else {
+          (target + row * inputs).update(from: source, count: block.inputs.count)
+        }
+      }
     }
   }
 
   /// `gradientProduct` from 0 and a step of an optimizer with its result, which is kept nowhere: the
   /// weights, the optimizer's state and the packed copy pass the cache once.
   ///
-  /// Same bits as the product, then the step.
+  /// Same bits as the product, then the `step`.
   ///
   /// - Parameters:
   ///   - weights: what `step` changes, from its first element on.
@@ -39,22 +51,26 @@ extension Backend {
     // Weights and state of half a tile are what else the cache has to hold.
     let plan = GradientPlan(
       self, groups, outputs: outputs, inputs: inputs, outputBlock: ScratchLease.tileRows / 2)
-    let stride = ScratchLease.tileStride
-    plan.run(a, bias: dBias, accumulate: false) { block, sums, memory in
+    plan.run(a, bias: dBias, accumulate: false) { block, next, sums, memory in
       let offset = block.offset(outputs, inputs)
-      plan.multiply(
-        block, a, b, into: memory.tile, stride, sums, accumulate: false,
-        next: step.memory(offset), memory)
-      for row in 0..<block.outputs.count {
-        weights.fetchPacked(
-          block.group, output: block.outputs.lowerBound + row, input: block.inputs.lowerBound,
-          inputs: block.inputs.count)
-        step.apply(
-          table, offset + row * inputs, memory.tile + row * stride, count: block.inputs.count)
+      let (first, count) = (block.outputs.lowerBound, block.outputs.count)
+      let (input, width) = (block.inputs.lowerBound, block.inputs.count)
+      var ahead = memory.ahead
+      plan.add(next, a, b, to: &ahead)
+      step.forArrays { array in
+        ahead.add(array + offset, rows: count, columns: width, stride: inputs)
       }
+      weights.addPacked(
+        block.group, output: first, outputs: count, input: input, inputs: width, to: &ahead)
+      plan.multiply(block, a, b, sums, ahead, memory)
+      let mode = dynamoe_float_mode_flush()
+      for row in 0..<count {
+        step.apply(
+          table, offset + row * inputs, memory.tile + row * ScratchLease.tileStride, count: width)
+      }
+      dynamoe_float_mode_restore(mode)
       weights.packBlock(
-        block.group, output: block.outputs.lowerBound, outputs: block.outputs.count,
-        input: block.inputs.lowerBound, inputs: block.inputs.count)
+        block.group, output: first, outputs: count, input: input, inputs: width)
     }
     weights.markPacked()
   }
@@ -107,38 +123,47 @@ private struct GradientPlan {
   private var inputBlocks: Int { inputs > 0 ? (inputs - 1) / inputBlock + 1 : 1 }
   private var tasks: Int { groups.count * outputBlocks * inputBlocks }
 
-  /// Calls `body` for every block, in parallel, with the place of its sums if it has to write any.
+  private func block(_ task: Int) -> Block {
+    let output = task / inputBlocks % outputBlocks * outputBlock
+    let input = task % inputBlocks * inputBlock
+    return Block(
+      group: task / (outputBlocks * inputBlocks),
+      outputs: output..<min(output + outputBlock, outputs),
+      inputs: input..<min(input + inputBlock, inputs))
+  }
+
+  /// Calls `body` for every block, in parallel, with the block that the same thread probably gets next, and the place of its
+  /// sums if it has to write any.
   func run(
     _ a: P, bias: UnsafeMutablePointer<Float>?, accumulate: Bool,
-    _ body: (Block, UnsafeMutablePointer<Float>?, WorkerMemory) -> Void
+    _ body: (Block, Block?, UnsafeMutablePointer<Float>?, WorkerMemory) -> Void
   ) {
     guard groups.count > 0, outputs > 0 else { return }
     let lease = ScratchLease.acquire(workers: backend.pool.threadCount)
     defer { lease.release() }
-    let (outputBlocks, inputBlocks) = (outputBlocks, inputBlocks)
+    let tasks = tasks
     backend.pool.run(tasks, workers: lease.workers) { task, worker in
-      let output = task / inputBlocks % outputBlocks * outputBlock
-      let input = task % inputBlocks * inputBlock
-      let block = Block(
-        group: task / (outputBlocks * inputBlocks),
-        outputs: output..<min(output + outputBlock, outputs),
-        inputs: input..<min(input + inputBlock, inputs))
+      let block = block(task)
       let rows = groups.size(block.group)
       if rows == 0 && accumulate { return }
-      let sums = input == 0 ? bias.map { $0 + block.group * outputs + output } : nil
+      let sums =
+        block.inputs.lowerBound == 0
+        ? bias.map { $0 + block.group * outputs + block.outputs.lowerBound } : nil
+      if let sums, !accumulate { sums.update(repeating: 0, count: block.outputs.count) }
       if inputs > 0 {
-        body(block, sums, lease.memory(worker))
+        body(block, task + 1 < tasks ? self.block(task + 1) : nil, sums, lease.memory(worker))
       } else if let sums {
         backend.table.columnSums(
-          rows, block.outputs.count, a + groups.start(block.group) * outputs + output, nil, outputs,
-          accumulate, sums)
+          rows, block.outputs.count,
+          a + groups.start(block.group) * outputs + block.outputs.lowerBound, nil, outputs, true,
+          sums)
       }
     }
   }
 
+  /// c [block outputs, ScratchLease.tileStride] of the block, in `memory.tile`.
   func multiply(
-    _ block: Block, _ a: P, _ b: P, into c: UnsafeMutablePointer<Float>, _ cStride: Int,
-    _ sums: UnsafeMutablePointer<Float>?, accumulate: Bool, next: (P?, P?, P?),
+    _ block: Block, _ a: P, _ b: P, _ sums: UnsafeMutablePointer<Float>?, _ ahead: RowsAhead,
     _ memory: WorkerMemory
   ) {
     let row = groups.start(block.group)
@@ -146,7 +171,23 @@ private struct GradientPlan {
       groups.size(block.group), block.outputs.count, block.inputs.count,
       a + row * outputs + block.outputs.lowerBound, outputs,
       (groups.gather == nil ? b + row * inputs : b) + block.inputs.lowerBound, inputs,
-      groups.gather.map { $0 + row }, accumulate, c, cStride, sums, next.0, next.1, next.2, inputs,
-      memory.scratch)
+      groups.gather.map { $0 + row }, memory.tile, ScratchLease.tileStride, sums, ahead.base,
+      ahead.count, memory.scratch)
   }
+
+  /// Adds the first rows that `block` reads.
+  func add(_ block: Block?, _ a: P, _ b: P, to ahead: inout RowsAhead) {
+    guard let block else { return }
+    let row = groups.start(block.group)
+    let rows = min(groups.size(block.group), Self.firstRows)
+    ahead.add(
+      a + row * outputs + block.outputs.lowerBound, rows: rows, columns: block.outputs.count,
+      stride: outputs)
+    ahead.add(
+      (groups.gather == nil ? b + row * inputs : b) + block.inputs.lowerBound, rows: rows,
+      columns: block.inputs.count, stride: inputs, gather: groups.gather.map { $0 + row })
+  }
+
+  /// Rows of the next block that are asked for.
+  private static let firstRows = 128
 }

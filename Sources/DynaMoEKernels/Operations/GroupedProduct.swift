@@ -6,34 +6,38 @@ extension Backend {
   /// promises nothing of the kind).
   ///
   /// - Parameters:
-  ///   - a: [*, inputs]; c: [rows, outputs]; bias: [count, outputs] or nil. c may not overlap the
-  ///     others.
+  ///   - a: [*, inputs]; c: [rows, outputs] or nil, if only what the epilogue makes of it is wanted;
+  ///     bias: [count, outputs] or nil. c may not overlap the others.
   ///   - epilogue: what is done to c while it is in cache.
+  ///   - largest: told the magnitudes that the epilogue writes.
   public func product(
     _ groups: RowGroups, _ a: UnsafePointer<Float>, _ w: MatrixGroup, bias: UnsafePointer<Float>?,
-    into c: UnsafeMutablePointer<Float>, epilogue: Epilogue
+    into c: UnsafeMutablePointer<Float>?, epilogue: Epilogue, largest: LargestMagnitude? = nil
   ) {
     guard groups.rows > 0, w.outputs > 0 else { return }
     w.makeReady()
     let (outputs, inputs) = (w.outputs, w.inputs)
     let plan = TilePlan(
       groups, columns: outputs, inner: inputs, tileRows: table.tileRows,
-      tileColumns: max(table.panelColumns, table.tileColumns), rowLimit: 128, columnLimit: 256,
-      threads: pool.threadCount)
-    plan.run(pool) { tile, memory in
+      tileColumns: max(table.panelColumns, table.tileColumns), rowLimit: 128,
+      columnLimit: ScratchLease.tileColumns, threads: pool.threadCount)
+    plan.run(pool) { tile, _, memory in
+      var ahead = memory.ahead
+      ahead.add(c, tile, stride: outputs)
+      epilogue.add(tile, stride: outputs, to: &ahead)
       let rowStart = groups.gather == nil ? a + tile.row * inputs : a
       table.productTile(
         tile.rows, tile.columns, inputs, rowStart, groups.gather.map { $0 + tile.row },
         w.weights(tile.group), tile.column, bias.map { $0 + tile.group * outputs + tile.column },
-        c + tile.row * outputs + tile.column, outputs, memory.scratch)
-      table.apply(epilogue, to: tile, of: c, stride: outputs)
+        memory.tile, ScratchLease.tileStride, ahead.base, ahead.count, memory.scratch)
+      table.finish(
+        epilogue, tile, memory.tile, into: c, stride: outputs, largest: largest)
     }
   }
 
   /// c[p, :] (+)= a[p, :] · W_g for every row p of group g; `gather` is ignored.
   ///
-  /// The gradient with respect to the input of `product`. Summed over ascending outputs, from c on
-  /// if it accumulates.
+  /// The gradient with respect to the input of `product`. Summed over ascending outputs.
   ///
   /// - Parameters:
   ///   - a: [rows, outputs]; c: [rows, inputs], which may not overlap the others.
@@ -41,42 +45,51 @@ extension Backend {
     _ groups: RowGroups, _ a: UnsafePointer<Float>, _ w: MatrixGroup,
     into c: UnsafeMutablePointer<Float>, accumulate: Bool
   ) {
-    forTransposedTiles(groups, w) { tile, memory in
-      transposedTile(
-        tile, a, w, accumulate, c + tile.row * w.inputs + tile.column, w.inputs, memory)
+    forTransposedTiles(groups, a, w) { tile, ahead in
+      ahead.add(c, tile, stride: w.inputs)
+    } finish: { tile, values in
+      table.finish(tile, values, into: c, stride: w.inputs, accumulate: accumulate)
     }
   }
 
-  /// The same gradient sent on through the activation that the input of `product` came from.
+  /// The same gradient sent on through the activation that the input of `product` came from; `largest` is told the magnitudes
+  /// that this writes.
   public func transposedProduct(
     _ groups: RowGroups, _ a: UnsafePointer<Float>, _ w: MatrixGroup,
-    through activation: ActivationGradient
+    through activation: ActivationGradient, largest: LargestMagnitude? = nil
   ) {
-    forTransposedTiles(groups, w) { tile, memory in
-      let (c, stride) = (memory.tile, ScratchLease.tileStride)
-      transposedTile(tile, a, w, false, c, stride, memory)
-      table.apply(activation, to: tile, from: c, stride, stride: w.inputs)
+    forTransposedTiles(groups, a, w) { tile, ahead in
+      activation.add(tile, stride: w.inputs, to: &ahead)
+    } finish: { tile, values in
+      table.finish(activation, tile, values, stride: w.inputs, largest: largest)
     }
   }
 
   private func forTransposedTiles(
-    _ groups: RowGroups, _ w: MatrixGroup, _ body: (TilePlan.Tile, WorkerMemory) -> Void
+    _ groups: RowGroups, _ a: UnsafePointer<Float>, _ w: MatrixGroup,
+    asking: (TilePlan.Tile, inout RowsAhead) -> Void,
+    finish: (TilePlan.Tile, UnsafePointer<Float>) -> Void
   ) {
     guard groups.rows > 0, w.inputs > 0 else { return }
+    let (outputs, inputs) = (w.outputs, w.inputs)
     let plan = TilePlan(
-      groups, columns: w.inputs, inner: w.outputs, tileRows: table.tileRows,
+      groups, columns: inputs, inner: outputs, tileRows: table.tileRows,
       tileColumns: table.tileColumns, rowLimit: ScratchLease.tileRows,
       columnLimit: ScratchLease.tileColumns, threads: pool.threadCount)
-    plan.run(pool, body)
-  }
-
-  private func transposedTile(
-    _ tile: TilePlan.Tile, _ a: UnsafePointer<Float>, _ w: MatrixGroup, _ accumulate: Bool,
-    _ c: UnsafeMutablePointer<Float>, _ cStride: Int, _ memory: WorkerMemory
-  ) {
-    table.transposedTile(
-      tile.rows, tile.columns, w.outputs, a + tile.row * w.outputs,
-      w.values + tile.group * w.outputs * w.inputs + tile.column, w.inputs, accumulate, c, cStride,
-      memory.scratch)
+    func weights(_ tile: TilePlan.Tile) -> UnsafePointer<Float> {
+      w.values + tile.group * outputs * inputs + tile.column
+    }
+    plan.run(pool) { tile, next, memory in
+      var ahead = memory.ahead
+      asking(tile, &ahead)
+      if let next, next.group != tile.group || next.column != tile.column {
+        ahead.add(
+          weights(next), rows: min(outputs, 256), columns: next.columns, stride: inputs)
+      }
+      table.transposedTile(
+        tile.rows, tile.columns, outputs, a + tile.row * outputs, weights(tile), inputs,
+        memory.tile, ScratchLease.tileStride, ahead.base, ahead.count, memory.scratch)
+      finish(tile, memory.tile)
+    }
   }
 }

@@ -63,8 +63,8 @@ struct TilePlan {
     count > 0 ? (count - 1) / size + 1 : 0
   }
 
-  /// Calls `body` for every tile, in parallel.
-  func run(_ pool: WorkerPool, _ body: (Tile, WorkerMemory) -> Void) {
+  /// Calls `body` for every tile, in parallel, with the tile that the same thread probably gets next.
+  func run(_ pool: WorkerPool, _ body: (Tile, Tile?, WorkerMemory) -> Void) {
     guard groups.rows > 0, columns > 0 else { return }
     let lease = ScratchLease.acquire(workers: pool.threadCount)
     defer { lease.release() }
@@ -78,7 +78,7 @@ struct TilePlan {
 
   private func run(
     _ first: Int, _ count: Int, _ pool: WorkerPool, _ lease: ScratchLease,
-    _ body: (Tile, WorkerMemory) -> Void
+    _ body: (Tile, Tile?, WorkerMemory) -> Void
   ) {
     let ends = lease.table
     var tasks = 0
@@ -94,7 +94,13 @@ struct TilePlan {
         if ends[middle] > task { high = middle } else { low = middle + 1 }
       }
       let tile = self.tile(first + low, task - (low == 0 ? 0 : ends[low - 1]))
-      body(tile, lease.memory(worker))
+      var next: Tile?
+      if task + 1 < tasks {
+        var group = low
+        while ends[group] <= task + 1 { group += 1 }
+        next = self.tile(first + group, task + 1 - (group == 0 ? 0 : ends[group - 1]))
+      }
+      body(tile, next, lease.memory(worker))
     }
   }
 

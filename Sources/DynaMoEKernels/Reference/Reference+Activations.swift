@@ -46,8 +46,8 @@ extension Reference {
     for i in 0..<n { y[i] = value(kind(code), gate[i]) * x[i] }
   }
 
-  static func activationGradient(_ code: Int, _ c: P, _ x: M, _ n: Int) {
-    for i in 0..<n { x[i] = c[i] * derivative(kind(code), x[i]) }
+  static func activationGradient(_ code: Int, _ c: P, _ x: P, into y: M, _ n: Int) {
+    for i in 0..<n { y[i] = c[i] * derivative(kind(code), x[i]) }
   }
 
   static func gatedGradient(_ code: Int, _ c: P, gate: M, up: M, _ n: Int) {

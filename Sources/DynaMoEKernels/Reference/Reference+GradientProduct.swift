@@ -1,19 +1,17 @@
 extension Reference {
-  /// c[o, i] (+)= Σ_p a[p, o]·b[gather[p], i]; sums[o] (+)= Σ_p a[p, o]
+  /// c[o, i] = Σ_p a[p, o]·b[gather[p], i]; sums[o] += Σ_p a[p, o]
   static func gradientProduct(
     rows: Int, outputs: Int, inputs: Int, a: P, aStride: Int, b: P, bStride: Int, gather: Index?,
-    accumulate: Bool, c: M, cStride: Int, sums: M?, next0: P?, next1: P?, next2: P?,
-    nextStride: Int,
-    scratch: UnsafeMutableRawPointer
+    c: M, cStride: Int, sums: M?, ahead: Ahead, aheadCount: Int, scratch: UnsafeMutableRawPointer
   ) {
     if let sums {
       columnSums(
-        rows: rows, columns: outputs, a: a, b: nil, stride: aStride, accumulate: accumulate,
+        rows: rows, columns: outputs, a: a, b: nil, stride: aStride, accumulate: true,
         sums: sums)
     }
     for o in 0..<outputs {
       for i in 0..<inputs {
-        var sum = accumulate ? c[o * cStride + i] : 0
+        var sum: Float = 0
         for p in 0..<rows {
           let row = gather.map { Int($0[p]) } ?? p
           sum += a[p * aStride + o] * b[row * bStride + i]

@@ -2,7 +2,7 @@ extension Reference {
   /// c[r, j] = bias[j] + Σ_k a[gather[r], k]·W[firstColumn + j, k]
   static func product(
     rows: Int, columns: Int, inner: Int, a: P, gather: Index?, weights: P, firstColumn: Int,
-    bias: P?, c: M, cStride: Int, scratch: UnsafeMutableRawPointer
+    bias: P?, c: M, cStride: Int, ahead: Ahead, aheadCount: Int, scratch: UnsafeMutableRawPointer
   ) {
     for r in 0..<rows {
       let row = a + (gather.map { Int($0[r]) } ?? r) * inner

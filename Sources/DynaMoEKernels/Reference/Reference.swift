@@ -1,8 +1,11 @@
+import CDynaMoEPlatform
+
 /// The obvious loops: what every tuned kernel is tested against, and the level `reference`.
 enum Reference {
   typealias P = UnsafePointer<Float>
   typealias M = UnsafeMutablePointer<Float>
   typealias Index = UnsafePointer<Int32>
+  typealias Ahead = UnsafePointer<dynamoe_rows>
 
   static let table = KernelTable(
     name: "reference", panelColumns: 0, tileRows: 8, tileColumns: 16,

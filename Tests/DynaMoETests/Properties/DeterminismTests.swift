@@ -98,6 +98,24 @@ import Testing
     #expect(try withoutGradients(atOnce) == withoutGradients(stepByStep))
   }
 
+  /// The bound of the experts' gradients knows what they are made of: large values behind the activation, or large gradients
+  /// before it.
+  @Test(arguments: [("relu", "up.bias"), ("gelu", "up.bias"), ("gelu", "down.weight")])
+  func atOnceWithLargeExperts(_ activation: String, _ large: String) throws {
+    let testCase = GradientCase("", GradientTests.threshold, rows: 9) {
+      $0.task = "regression"
+      $0.activation = activation
+    }
+    let model = try testCase.model()
+    for tensor in model.parameters where tensor.name.contains("experts.") {
+      let value: Float = tensor.name.hasSuffix(large) ? 1e30 : 0
+      try model.assign(tensor.name, [Float](repeating: value, count: tensor.values.count))
+    }
+    let before = try withoutGradients(model)
+    #expect(throws: DynaMoEError.self) { try model.train(testCase.batch(), testCase.goals()) }
+    #expect(try withoutGradients(model) == before)
+  }
+
   private func withoutGradients(_ model: Model) throws -> Snapshot {
     var snapshot = try Snapshot(model)
     snapshot.gradients = [:]

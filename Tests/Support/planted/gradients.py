@@ -241,8 +241,10 @@ UP = "up.weightGradients(groups, outputGradient: activations.up.base, x, use)"
 GATE = "gate?.weightGradients(groups, outputGradient: activations.gate.base, x, use)"
 THROUGH = (
     "down.inputGradient(\n      sorted, outputGradient: activations.output.base,\n"
-    "      through: gate == nil\n        ? .plain(function, upGradient)\n"
-    "        : .gated(function, gate: activations.gate.base, up: upGradient))"
+    "      through: gate == nil\n        ? .plain(\n"
+    "          function, of: needsUp ? upGradient : activations.hidden.base, into: upGradient)\n"
+    "        : .gated(function, gate: activations.gate.base, up: upGradient),\n"
+    "      largest: activations.largestGradient)"
 )
 experts.followed(
     "gradient: down", DOWN, "enlarge(down.weightGradient, count * width * hidden)"

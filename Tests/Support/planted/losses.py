@@ -240,15 +240,15 @@ statistics.wrong(
 routing = File(ERRORS, "Network/RoutedNetwork+Routing.swift", "StatisticsTests")
 routing.larger(
     "active parameters",
-    "«(Double($1.expertCount) - $1.meanActive) * $1.experts.parametersPerExpert»",
+    "«(Double(layer.expertCount) - mean) * layer.experts.parametersPerExpert»",
 )
 routing.wrong(
     "operations: without shared experts",
-    "$1.meanActive + «Double($1.shared?.count ?? 0)»",
+    "let active = meanActive + «Double(shared?.count ?? 0)»",
     "0",
 )
 routing.wrong(
-    "operations: without routers", "+ «Double($1.expertCount * $1.width)»)", "0"
+    "operations: without routers", "+ «Double(expertCount * width)»)", "0"
 )
 
 bank = File(ERRORS, "Experts/ExpertBank.swift", "StatisticsTests")

@@ -76,7 +76,7 @@ training.wrong(
 network = File(ERRORS, "Network/RoutedNetwork.swift", SESSIONS)
 network.wrong("gate: step beside sessions", CHANGE + "applyStep(", "_ = 0")
 network.wrong(
-    "gate: new values beside sessions", CHANGE + "_ = destination.update", "_ = 0"
+    "gate: new values beside sessions", CHANGE + "if source !=", "_ = 0"
 )
 calibration = File(ERRORS, "Network/Calibration.swift", SESSIONS)
 calibration.wrong("gate: calibrate beside sessions", CHANGE + "let before", "_ = 0")

@@ -108,6 +108,18 @@ names.wrong(
     '.init(prefix + "router.gates", [layer.experts], .constant(0), decays: true)',
 )
 
+bank = File(ERRORS, "Experts/ExpertBank.swift", AT_ONCE)
+bank.wrong(
+    "bound: without what the experts' second product reads",
+    "intoOutput, «activations.largestHidden.value»),",
+    "0",
+)
+bank.wrong(
+    "bound: without the gradients before the activation",
+    "rows: rows, «activations.largestGradient.value», largestInput)",
+    "0",
+)
+
 training = File(ERRORS, "Network/Model+Training.swift", "BackwardTests|OptimizerTests")
 training.wrong("training: batches not clipped", "applyStep(rate, «scale»)", "1")
 training.wrong(
@@ -307,7 +319,7 @@ network.wrong(
 network.wrong("noise: step not counted", "⟦trainingForwards += 1⟧", "_ = 0")
 network.wrong(
     "set buffer: not finite let through",
-    "if let bad = values.firstIndex(where: { «!$0.isFinite» }) {",
+    "let bad = values.firstIndex(where: { «!$0.isFinite» })",
     "false",
     "RefusalTests",
 )

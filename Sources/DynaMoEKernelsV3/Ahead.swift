@@ -1,0 +1,1 @@
+../DynaMoEKernelsV4/Ahead.swift

@@ -1,0 +1,1 @@
+../DynaMoEKernelsV4/BFloat16Unpacked.swift
