@@ -284,7 +284,7 @@ private func stepped(
     }
   }
 
-  /// Without gradients the moments fall below the normal range, where arithmetic takes a hundred times as long; there they are 0.
+  /// Without gradients the moments fall below the normal range, where arithmetic takes many times as long; there they are 0.
   @Test(arguments: availableLevels + ["reference"])
   func momentsBelowTheNormalRange(level: String) throws {
     let backend = try Backend.select(level)

@@ -95,7 +95,7 @@ extension Backend {
 
   /// One step of an optimizer on `count` elements from the first on.
   ///
-  /// Numbers below the normal range count as 0: the moments of parameters without gradients end there, and would take a hundred
+  /// Numbers below the normal range count as 0: the moments of parameters without gradients end there, and would take many
   /// times as long.
   public func step(_ step: ParameterStep, _ gradient: UnsafePointer<Float>, count: Int) {
     pool.forRanges(count, grain: Self.arrayBlock) { range in
