@@ -38,7 +38,7 @@ extension Backend {
   /// `gradientProduct` from 0 and a step of an optimizer with its result, which is kept nowhere: the
   /// weights, the optimizer's state and the packed copy pass the cache once.
   ///
-  /// Same bits as the product, then the `step`.
+  /// Same bits as the product, then the step.
   ///
   /// - Parameters:
   ///   - weights: what `step` changes, from its first element on.

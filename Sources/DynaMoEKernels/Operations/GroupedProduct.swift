@@ -1,3 +1,6 @@
+/// Rows of a matrix that a transposed product reads first, and is asked for before it begins.
+private let firstRows = 256
+
 extension Backend {
   /// c[p, :] = a[gather(p), :] · W_gᵀ + bias_g for every row p of group g.
   ///
@@ -84,7 +87,7 @@ extension Backend {
       asking(tile, &ahead)
       if let next, next.group != tile.group || next.column != tile.column {
         ahead.add(
-          weights(next), rows: min(outputs, 256), columns: next.columns, stride: inputs)
+          weights(next), rows: min(outputs, firstRows), columns: next.columns, stride: inputs)
       }
       table.transposedTile(
         tile.rows, tile.columns, outputs, a + tile.row * outputs, weights(tile), inputs,
