@@ -13,7 +13,9 @@ extension BFloat16ProductTile {
     let layout = ScratchLayout(memory: scratch)
     let free = (scratchBytes - ScratchLayout.packedOffset) / MemoryLayout<Float>.stride
     let limit = min(innerBlock, (free - rows * rowGap) / (2 * (rows + pairPanelColumns)) / 8 * 8)
-    guard tileCount(rows) >= manyTiles, rows <= ScratchLayout.maximumRows, limit >= 8 else {
+    guard tileCount(rows, columns: panelColumns) >= manyTiles, rows <= ScratchLayout.maximumRows,
+      limit >= 8
+    else {
       return false
     }
     let panel = layout.packed
@@ -36,7 +38,7 @@ extension BFloat16ProductTile {
             .assumingMemoryBound(to: Float.self),
           gather: nil, stride: 0, rows: 1, columns: depth * pairPanelColumns)
         withUnsafePointer(to: &next) { next in
-          var spread = Spread(next, 1, tiles: tileCount(rows), layout)
+          var spread = Spread(next, 1, tiles: tileCount(rows, columns: panelColumns), layout)
           multiply(panel, 2 * depth, column, isFirst: pair == 0, layout, &spread)
         }
         column += pairPanelColumns
@@ -67,7 +69,7 @@ extension BFloat16ProductTile {
   private func start(_ column: Int, _ width: Int, _ layout: ScratchLayout) -> Start {
     guard let bias else { return .zero }
     guard width < panelColumns else { return .values(bias + column) }
-    let padded = layout.edge + tileRows * panelColumns
+    let padded = layout.edge + narrowTileRows * panelColumns
     padded.update(repeating: 0, count: panelColumns)
     padded.update(from: bias + column, count: width)
     return .values(P(padded))

@@ -28,8 +28,9 @@ public func gradientTile(
       tile.copyLeft(first, end - first, sums)
       var column = 0
       while column < inputs {
-        tile.multiply(first, end - first, column, c, cStride, &rowsAhead, &wanted)
-        column += panelColumns
+        let columns = nextColumns(inputs - column)
+        tile.multiply(first, end - first, column, columns, c, cStride, &rowsAhead, &wanted)
+        column += columns
       }
     }
   }
@@ -45,10 +46,10 @@ private struct GradientTile {
   let layout: ScratchLayout
 
   private var panel: M { layout.packed }
-  private var left: RowCopy { RowCopy(layout.packed + rowBlock * panelColumns, columns: outputs) }
+  private var left: RowCopy { RowCopy(layout.packed + rowBlock * tileColumns, columns: outputs) }
 
   /// Register tiles of c.
-  var tiles: Int { tileCount(outputs) * ((inputs + panelColumns - 1) / panelColumns) }
+  var tiles: Int { tileCount(outputs, columns: inputs) }
 
   /// What the `count` rows from `first` on read.
   func writeRows(_ first: Int, _ count: Int, _ target: UnsafeMutablePointer<dynamoe_rows>) {
@@ -82,31 +83,32 @@ private struct GradientTile {
     }
   }
 
-  /// All tiles of outputs times a panel of inputs, a copy that stays in the first-level cache.
+  /// All tiles of outputs times some columns of inputs, a copy that stays in the first-level cache.
   @inline(__always)
   func multiply(
-    _ first: Int, _ depth: Int, _ column: Int, _ c: M, _ cStride: Int, _ rowsAhead: inout Spread,
-    _ wanted: inout Spread
+    _ first: Int, _ depth: Int, _ column: Int, _ columns: Int, _ c: M, _ cStride: Int,
+    _ rowsAhead: inout Spread, _ wanted: inout Spread
   ) {
-    let columns = min(panelColumns, inputs - column)
+    let isWide = columns > panelColumns
+    let width = isWide ? columns : panelColumns
     copyPanel(
       rows: depth, (gather == nil ? b + first * bStride : b) + column, bStride,
-      gather: gather.map { $0 + first }, columns: columns, panel)
+      gather: gather.map { $0 + first }, columns: columns, panel, width)
     let left = left
     let product = PanelProduct(
-      inner: depth, b: panel, bStep: panelColumns,
+      inner: depth, b: panel, bStep: width, second: isWide ? panelColumns : nil,
       start: first == 0 ? .zero : .stored)
     var ahead = Ahead(layout)
     var output = 0
     while output < outputs {
-      let count = min(tileRows, outputs - output)
+      let count = product.nextTile(outputs - output)
       let target = c + output * cStride + column
       let rows = Left.columns(left[output], stride: left.stride)
       ahead.begin(depth, AdjacentRows.self)
       ahead.add(&rowsAhead)
       ahead.add(&wanted)
       let requests = ahead.requests()
-      if columns == panelColumns {
+      if columns == width {
         product.run(count, rows, target, cStride, requests)
       } else {
         product.runEdge(count, rows, layout.edge, columns, target, cStride, requests)

@@ -53,18 +53,17 @@ public func productTile(
     let source = if let gather { Int(gather[r]) } else { r }
     layout.rows[r] = a + source * inner
   }
-  let panels = (columns + panelColumns - 1) / panelColumns
   let blocks = max(1, (inner + innerBlock - 1) / innerBlock)
-  var spread = Spread(ahead, aheadCount, tiles: blocks * panels * tileCount(rows), layout)
+  var spread = Spread(ahead, aheadCount, tiles: blocks * tileCount(rows, columns: columns), layout)
   var k = 0
   repeat {
     let depth = min(innerBlock, inner - k)
     var column = 0
     while column < columns {
-      let width = min(panelColumns, columns - column)
+      let width = nextColumns(columns - column)
       var start = k > 0 ? Start.stored : .zero
       if k == 0, let bias {
-        if width == panelColumns {
+        if width >= panelColumns {
           start = .values(bias + column)
         } else {
           layout.packed.update(repeating: 0, count: panelColumns)
@@ -73,11 +72,13 @@ public func productTile(
         }
       }
       let panel = weights + (firstColumn + column) * inner + k * panelColumns
-      PanelProduct(inner: depth, b: panel, bStep: panelColumns, start: start)
-        .runAll(
-          rows, layout, width, c + column, cStride, &spread, next: panel + inner * panelColumns,
-          isFirst: column == 0)
-      column += panelColumns
+      PanelProduct(
+        inner: depth, b: panel, bStep: panelColumns,
+        second: width > panelColumns ? inner * panelColumns : nil, start: start
+      ).runAll(
+        rows, layout, width, c + column, cStride, &spread, next: panel + inner * width,
+        isFirst: column == 0)
+      column += width
     }
     k += depth
     for r in 0..<rows { layout.rows[r] += depth }

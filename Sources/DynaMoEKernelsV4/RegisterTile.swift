@@ -1,4 +1,4 @@
-// Products in registers: up to `tileRows` rows of a times one panel of `panelColumns` columns.
+// Products in registers: some rows of a times a panel of `panelColumns` columns, or times two panels side by side.
 
 import CDynaMoEPlatform
 
@@ -6,13 +6,25 @@ import CDynaMoEPlatform
 public let panelColumns = 2 * Lanes.scalarCount
 
 #if LEVEL_V4
-  /// Rows of the register tile.
-  public let tileRows = 8
-#elseif LEVEL_V3
+  /// Panels of a register tile. Two are more than the multipliers need to be busy, but take five loads for twelve
+  /// multiply-adds in place of eight, which counts where another thread shares the core.
+  let tilePanels = 2
+  /// Rows of such a register tile.
   public let tileRows = 6
+  /// Rows of a register tile of one panel.
+  let narrowTileRows = 8
+#elseif LEVEL_V3
+  let tilePanels = 1
+  public let tileRows = 6
+  let narrowTileRows = 6
 #else
+  let tilePanels = 1
   public let tileRows = 4
+  let narrowTileRows = 4
 #endif
+
+/// Columns of a register tile.
+public let tileColumns = tilePanels * panelColumns
 
 /// Where the rows of a are.
 protocol LeftRows {
@@ -86,61 +98,126 @@ struct AdjacentRows: LeftRows {
   mutating func advance(_ steps: Int) { p += steps &* stride }
 }
 
-/// Sums of some rows and one panel, kept in registers.
-protocol RegisterTile {
-  static var rows: Int { get }
-  /// Every row starts with the same values.
-  init(startingWith s0: Lanes, _ s1: Lanes)
-  /// Every row starts with what c holds.
-  init(loading c: M, _ cStride: Int)
-  /// Adds the elements of `step` of the rows from `first` on, each times a row of the panel.
-  mutating func add(_ a: some LeftRows, _ first: Int, _ step: Int, _ b0: Lanes, _ b1: Lanes)
-  func store(_ c: M, _ cStride: Int)
+/// One row of a register tile in registers: as wide as one panel, or as two.
+protocol TileRow {
+  static var panels: Int { get }
+  static var zero: Self { get }
+  /// Values that lie one behind the other.
+  init(_ values: P)
+  /// A row of a panel, and of the panel `second` floats behind it.
+  init(_ row: P, second: Int)
+  mutating func add(_ value: Lanes, _ b: Self)
+  func store(_ c: M)
 }
 
-struct OneRow: RegisterTile {
-  var s0: Lanes
-  var s1: Lanes
-
-  static var rows: Int { 1 }
+struct OnePanel: TileRow {
+  private var s0, s1: Lanes
 
   @inline(__always)
-  init(startingWith s0: Lanes, _ s1: Lanes) {
-    self.s0 = s0
-    self.s1 = s1
+  private init(_ s0: Lanes, _ s1: Lanes) { (self.s0, self.s1) = (s0, s1) }
+
+  @inline(__always)
+  static var panels: Int { 1 }
+
+  @inline(__always)
+  static var zero: OnePanel { OnePanel(.zero, .zero) }
+
+  @inline(__always)
+  init(_ values: P) { self.init(loadLanes(values), loadLanes(values + Lanes.scalarCount)) }
+
+  @inline(__always)
+  init(_ row: P, second: Int) { self.init(row) }
+
+  @inline(__always)
+  mutating func add(_ value: Lanes, _ b: OnePanel) {
+    s0 = multiplyAdd(value, b.s0, s0)
+    s1 = multiplyAdd(value, b.s1, s1)
   }
 
   @inline(__always)
-  init(loading c: M, _ cStride: Int) {
-    s0 = loadLanes(c)
-    s1 = loadLanes(c + Lanes.scalarCount)
-  }
-
-  @inline(__always)
-  mutating func add(_ a: some LeftRows, _ first: Int, _ step: Int, _ b0: Lanes, _ b1: Lanes) {
-    let value = Lanes(repeating: a.value(first, step))
-    s0 = multiplyAdd(value, b0, s0)
-    s1 = multiplyAdd(value, b1, s1)
-  }
-
-  @inline(__always)
-  func store(_ c: M, _ cStride: Int) {
+  func store(_ c: M) {
     storeLanes(s0, c)
     storeLanes(s1, c + Lanes.scalarCount)
   }
 }
 
-struct Stack<Top: RegisterTile, Bottom: RegisterTile>: RegisterTile {
-  var top: Top
-  var bottom: Bottom
+struct TwoPanels: TileRow {
+  private var left, right: OnePanel
+
+  @inline(__always)
+  private init(_ left: OnePanel, _ right: OnePanel) { (self.left, self.right) = (left, right) }
+
+  @inline(__always)
+  static var panels: Int { 2 }
+
+  @inline(__always)
+  static var zero: TwoPanels { TwoPanels(.zero, .zero) }
+
+  @inline(__always)
+  init(_ values: P) { self.init(values, second: panelColumns) }
+
+  @inline(__always)
+  init(_ row: P, second: Int) { self.init(OnePanel(row), OnePanel(row + second)) }
+
+  @inline(__always)
+  mutating func add(_ value: Lanes, _ b: TwoPanels) {
+    left.add(value, b.left)
+    right.add(value, b.right)
+  }
+
+  @inline(__always)
+  func store(_ c: M) {
+    left.store(c)
+    right.store(c + panelColumns)
+  }
+}
+
+/// Sums of some rows, kept in registers.
+protocol RegisterTile {
+  associatedtype Row: TileRow
+  static var rows: Int { get }
+  /// Every row starts with the same values.
+  init(startingWith row: Row)
+  /// Every row starts with what c holds.
+  init(loading c: M, _ cStride: Int)
+  /// Adds the elements of `step` of the rows from `first` on, each times a row of the panels.
+  mutating func add(_ a: some LeftRows, _ first: Int, _ step: Int, _ b: Row)
+  func store(_ c: M, _ cStride: Int)
+}
+
+struct OneRow<Row: TileRow>: RegisterTile {
+  private var sums: Row
+
+  @inline(__always)
+  static var rows: Int { 1 }
+
+  @inline(__always)
+  init(startingWith row: Row) { sums = row }
+
+  @inline(__always)
+  init(loading c: M, _ cStride: Int) { sums = Row(P(c)) }
+
+  @inline(__always)
+  mutating func add(_ a: some LeftRows, _ first: Int, _ step: Int, _ b: Row) {
+    sums.add(Lanes(repeating: a.value(first, step)), b)
+  }
+
+  @inline(__always)
+  func store(_ c: M, _ cStride: Int) { sums.store(c) }
+}
+
+struct Stack<Top: RegisterTile, Bottom: RegisterTile>: RegisterTile where Top.Row == Bottom.Row {
+  typealias Row = Top.Row
+  private var top: Top
+  private var bottom: Bottom
 
   @inline(__always)
   static var rows: Int { Top.rows + Bottom.rows }
 
   @inline(__always)
-  init(startingWith s0: Lanes, _ s1: Lanes) {
-    top = Top(startingWith: s0, s1)
-    bottom = Bottom(startingWith: s0, s1)
+  init(startingWith row: Row) {
+    top = Top(startingWith: row)
+    bottom = Bottom(startingWith: row)
   }
 
   @inline(__always)
@@ -150,9 +227,9 @@ struct Stack<Top: RegisterTile, Bottom: RegisterTile>: RegisterTile {
   }
 
   @inline(__always)
-  mutating func add(_ a: some LeftRows, _ first: Int, _ step: Int, _ b0: Lanes, _ b1: Lanes) {
-    top.add(a, first, step, b0, b1)
-    bottom.add(a, first + Top.rows, step, b0, b1)
+  mutating func add(_ a: some LeftRows, _ first: Int, _ step: Int, _ b: Row) {
+    top.add(a, first, step, b)
+    bottom.add(a, first + Top.rows, step, b)
   }
 
   @inline(__always)
@@ -162,55 +239,61 @@ struct Stack<Top: RegisterTile, Bottom: RegisterTile>: RegisterTile {
   }
 }
 
-typealias TwoRows = Stack<OneRow, OneRow>
-typealias ThreeRows = Stack<TwoRows, OneRow>
-typealias FourRows = Stack<TwoRows, TwoRows>
-typealias FiveRows = Stack<FourRows, OneRow>
-typealias SixRows = Stack<FourRows, TwoRows>
-typealias SevenRows = Stack<FourRows, ThreeRows>
-typealias EightRows = Stack<FourRows, FourRows>
+typealias TwoRows<Row: TileRow> = Stack<OneRow<Row>, OneRow<Row>>
+typealias ThreeRows<Row: TileRow> = Stack<TwoRows<Row>, OneRow<Row>>
+typealias FourRows<Row: TileRow> = Stack<TwoRows<Row>, TwoRows<Row>>
+typealias FiveRows<Row: TileRow> = Stack<FourRows<Row>, OneRow<Row>>
+typealias SixRows<Row: TileRow> = Stack<FourRows<Row>, TwoRows<Row>>
+typealias SevenRows<Row: TileRow> = Stack<FourRows<Row>, ThreeRows<Row>>
+typealias EightRows<Row: TileRow> = Stack<FourRows<Row>, FourRows<Row>>
 
 /// What the sums of a tile start from.
 enum Start {
   case zero
-  /// The same values for every row, a panel wide.
+  /// The same values for every row.
   case values(P)
   /// What c holds.
   case stored
 }
 
-/// c[r, j] = start + Σ_k a[r, k]·b[k·bStep + j] for a whole panel of columns j, k ascending.
+/// c[r, j] = start + Σ_k a[r, k]·b[k·bStep + j] for all columns j of one panel or of two, k ascending.
 struct PanelProduct {
   var inner: Int
   var b: P
   var bStep: Int
+  /// Floats from the panel to the one beside it, for a tile of two.
+  var second: Int?
   var start: Start
+
+  /// Columns of c.
+  var columns: Int { second == nil ? panelColumns : 2 * panelColumns }
+  /// Rows of c, at most.
+  var rowLimit: Int { second == nil ? narrowTileRows : tileRows }
 
   /// Steps from where a tile multiplies to the weights that it asks for by itself.
   private var nearSteps: Int { bStep == panelColumns ? 2048 / panelColumns : 16 }
 
-  /// One step; `bStep` is a constant where the panel is packed.
+  /// One step; what is apart by a constant is passed as one.
   @inline(__always)
   private func add<Tile: RegisterTile>(
-    _ tile: inout Tile, _ a: some LeftRows, _ step: Int, _ panel: P, _ bStep: Int
+    _ tile: inout Tile, _ a: some LeftRows, _ step: Int, _ panel: P, _ bStep: Int, _ second: Int
   ) {
-    let row = panel + step &* bStep
-    tile.add(a, 0, step, loadLanes(row), loadLanes(row + Lanes.scalarCount))
+    tile.add(a, 0, step, Tile.Row(panel + step &* bStep, second: second))
   }
 
   /// All steps, and the requests between them.
   @inline(__always)
   private func add<Tile: RegisterTile, Rows: LeftRows>(
-    _ tile: inout Tile, _ a: inout Rows, _ requests: Requests, _ bStep: Int
+    _ tile: inout Tile, _ a: inout Rows, _ requests: Requests, _ bStep: Int, _ second: Int
   ) {
     var panel = b
     var left = inner
     if requests.isNear {
       let near = nearSteps &* bStep
       while left > 0 {
-        dynamoe_prefetch_near(panel + near)
-        if panelColumns > 16 { dynamoe_prefetch_near(panel + near + 16) }
-        add(&tile, a, 0, panel, bStep)
+        prefetchNear(panel + near)
+        if Tile.Row.panels == 2 { prefetchNear(panel + near + second) }
+        add(&tile, a, 0, panel, bStep, second)
         a.advance(1)
         panel += bStep
         left &-= 1
@@ -221,25 +304,32 @@ struct PanelProduct {
     while left >= 4 {
       dynamoe_prefetch(request[0])
       dynamoe_prefetch(request[0] + 16)
-      add(&tile, a, 0, panel, bStep)
-      add(&tile, a, 1, panel, bStep)
+      add(&tile, a, 0, panel, bStep, second)
+      add(&tile, a, 1, panel, bStep, second)
       if Rows.requestSteps == 2 {
         dynamoe_prefetch(request[1])
         dynamoe_prefetch(request[1] + 16)
       }
-      add(&tile, a, 2, panel, bStep)
-      add(&tile, a, 3, panel, bStep)
+      add(&tile, a, 2, panel, bStep, second)
+      add(&tile, a, 3, panel, bStep, second)
       a.advance(4)
       panel += 4 &* bStep
       left &-= 4
       request += 4 / Rows.requestSteps
     }
     while left > 0 {
-      add(&tile, a, 0, panel, bStep)
+      add(&tile, a, 0, panel, bStep, second)
       a.advance(1)
       panel += bStep
       left &-= 1
     }
+  }
+
+  /// A row of a panel.
+  @inline(__always)
+  private func prefetchNear(_ row: P) {
+    dynamoe_prefetch_near(row)
+    if panelColumns > 16 { dynamoe_prefetch_near(row + 16) }
   }
 
   @inline(__always)
@@ -248,45 +338,61 @@ struct PanelProduct {
   ) {
     var tile: Tile
     switch start {
-    case .zero: tile = Tile(startingWith: .zero, .zero)
-    case .values(let values):
-      tile = Tile(startingWith: loadLanes(values), loadLanes(values + Lanes.scalarCount))
+    case .zero: tile = Tile(startingWith: .zero)
+    case .values(let values): tile = Tile(startingWith: Tile.Row(values))
     case .stored: tile = Tile(loading: c, cStride)
     }
+    let width = Tile.Row.panels &* panelColumns
     switch left {
     case .columns(let p, let stride):
       var rows = AdjacentRows(p, stride: stride)
-      add(&tile, &rows, requests, panelColumns)
+      add(&tile, &rows, requests, width, panelColumns)
     case .rows(let pointers):
       var rows = SeparateRows(pointers)
       if bStep == panelColumns {
-        add(&tile, &rows, requests, panelColumns)
+        add(&tile, &rows, requests, panelColumns, second ?? 0)
+      } else if bStep == width {
+        add(&tile, &rows, requests, width, panelColumns)
       } else {
-        add(&tile, &rows, requests, bStep)
+        add(&tile, &rows, requests, bStep, panelColumns)
       }
     }
     tile.store(c, cStride)
   }
 
-  /// `count` in 1 ... tileRows.
+  /// `count` in 1 ... rowLimit. Where a row of the panel does not lie behind the one before, `second` is `panelColumns`; with
+  /// `columns` of a, the rows of b do not lie further apart than they are wide.
   @inline(never)
   func run(_ count: Int, _ rows: Left, _ c: M, _ cStride: Int, _ requests: Requests) {
-    switch count {
-    case 1: run(OneRow.self, rows, c, cStride, requests)
-    case 2: run(TwoRows.self, rows, c, cStride, requests)
-    case 3: run(ThreeRows.self, rows, c, cStride, requests)
-    #if LEVEL_BASELINE
-      default: run(FourRows.self, rows, c, cStride, requests)
+    #if LEVEL_V4
+      if second == nil {
+        switch count {
+        case 7: run(SevenRows<OnePanel>.self, rows, c, cStride, requests)
+        case 8: run(EightRows<OnePanel>.self, rows, c, cStride, requests)
+        default: run(OnePanel.self, count, rows, c, cStride, requests)
+        }
+      } else {
+        run(TwoPanels.self, count, rows, c, cStride, requests)
+      }
     #else
-      case 4: run(FourRows.self, rows, c, cStride, requests)
-      case 5: run(FiveRows.self, rows, c, cStride, requests)
-      #if LEVEL_V3
-        default: run(SixRows.self, rows, c, cStride, requests)
-      #else
-        case 6: run(SixRows.self, rows, c, cStride, requests)
-        case 7: run(SevenRows.self, rows, c, cStride, requests)
-        default: run(EightRows.self, rows, c, cStride, requests)
-      #endif
+      run(OnePanel.self, count, rows, c, cStride, requests)
+    #endif
+  }
+
+  @inline(__always)
+  private func run<Row: TileRow>(
+    _: Row.Type, _ count: Int, _ rows: Left, _ c: M, _ cStride: Int, _ requests: Requests
+  ) {
+    switch count {
+    case 1: run(OneRow<Row>.self, rows, c, cStride, requests)
+    case 2: run(TwoRows<Row>.self, rows, c, cStride, requests)
+    case 3: run(ThreeRows<Row>.self, rows, c, cStride, requests)
+    #if LEVEL_BASELINE
+      default: run(FourRows<Row>.self, rows, c, cStride, requests)
+    #else
+      case 4: run(FourRows<Row>.self, rows, c, cStride, requests)
+      case 5: run(FiveRows<Row>.self, rows, c, cStride, requests)
+      default: run(SixRows<Row>.self, rows, c, cStride, requests)
     #endif
     }
   }

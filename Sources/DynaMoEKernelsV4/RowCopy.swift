@@ -8,22 +8,24 @@ private let lineFloats = 16
 /// Floats between the rows of a copy beyond their size: without them columns would lie in the same sets of the cache.
 private let gap = lineFloats
 
-/// Copies `rows` rows of `columns` values, `stride` apart or as `gather` says, to a panel; what the panel lacks is filled
-/// with zeros.
+/// Copies `rows` rows of `columns` values, `stride` apart or as `gather` says, to rows of `width`, that of a panel or of two;
+/// what they lack is filled with zeros.
 @inline(__always)
 func copyPanel(
-  rows: Int, _ source: P, _ stride: Int, gather: Index? = nil, columns: Int, _ panel: M
+  rows: Int, _ source: P, _ stride: Int, gather: Index? = nil, columns: Int, _ panel: M,
+  _ width: Int
 ) {
   var target = panel
   for r in 0..<rows {
     let row = if let gather { source + Int(gather[r]) * stride } else { source + r * stride }
-    if columns == panelColumns {
-      storeLanes(loadLanes(row), target)
-      storeLanes(loadLanes(row + Lanes.scalarCount), target + Lanes.scalarCount)
+    if columns == width {
+      for panel in Swift.stride(from: 0, to: width, by: panelColumns) {
+        OnePanel(row + panel).store(target + panel)
+      }
     } else {
-      for j in 0..<panelColumns { target[j] = j < columns ? row[j] : 0 }
+      for j in 0..<width { target[j] = j < columns ? row[j] : 0 }
     }
-    target += panelColumns
+    target += width
   }
 }
 

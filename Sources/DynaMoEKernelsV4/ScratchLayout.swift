@@ -23,27 +23,42 @@ struct ScratchLayout {
   static let packedOffset = pointerBytes + edgeBytes
 }
 
-/// Register tiles of `rows` rows.
+/// Register tiles of a block.
 @inline(__always)
-func tileCount(_ rows: Int) -> Int { (rows + tileRows - 1) / tileRows }
+func tileCount(_ rows: Int, columns: Int) -> Int {
+  func tiles(_ limit: Int) -> Int { (rows + limit - 1) / limit }
+  let wide = tilePanels > 1 ? columns / tileColumns : 0
+  let narrow = (columns - wide * tileColumns + panelColumns - 1) / panelColumns
+  return wide * tiles(tileRows) + narrow * tiles(narrowTileRows)
+}
 
-/// Rows of the next register tile when `left` are left: nearly equal tiles instead of full ones and
-/// a rest.
+/// Columns of the next register tile when `left` are left.
 @inline(__always)
-func nextTile(_ left: Int) -> Int {
-  let tiles = tileCount(left)
-  return (left + tiles - 1) / tiles
+func nextColumns(_ left: Int) -> Int {
+  left >= tileColumns ? tileColumns : min(panelColumns, left)
 }
 
 extension PanelProduct {
   /// Up to this number of register tiles reading the panel takes longer than multiplying it.
   private static let fewTiles = 2
 
-  /// Multiplies all rows; `columns` of the panel are wanted. Meanwhile asks for the `next` panel, for the rows of the next
-  /// register tile if this is the `isFirst` panel, and for its part of `spread`.
+  /// Register tiles of `rows` rows.
+  @inline(__always)
+  private func tileCount(_ rows: Int) -> Int { (rows + rowLimit - 1) / rowLimit }
+
+  /// Rows of the next register tile when `left` are left: nearly equal tiles instead of full ones and
+  /// a rest.
+  @inline(__always)
+  func nextTile(_ left: Int) -> Int {
+    let tiles = tileCount(left)
+    return (left + tiles - 1) / tiles
+  }
+
+  /// Multiplies all rows; `width` of the columns are wanted. Meanwhile asks for the `next` panels, for the rows of the next
+  /// register tile if this is the `isFirst` one of them, and for its part of `spread`.
   @inline(__always)
   func runAll(
-    _ count: Int, _ scratch: ScratchLayout, _ columns: Int, _ c: M, _ cStride: Int,
+    _ count: Int, _ scratch: ScratchLayout, _ width: Int, _ c: M, _ cStride: Int,
     _ spread: inout Spread, next: P?, isFirst: Bool
   ) {
     let tiles = tileCount(count)
@@ -52,26 +67,30 @@ extension PanelProduct {
     while row < count {
       let rows = nextTile(count - row)
       var requests: Requests
+      ahead.begin(inner, SeparateRows.self)
       if tiles <= Self.fewTiles {
-        ahead.begin(inner, SeparateRows.self)
         requests = ahead.requests()
         requests.isNear = index == 0
       } else {
-        ahead.begin(inner, SeparateRows.self)
-        if let next { ahead.add(part: index, of: tiles, next, inner * panelColumns) }
+        if let next {
+          ahead.add(part: index, of: tiles, next, inner * panelColumns)
+          if let second {
+            ahead.add(part: index, of: tiles, next + second, inner * panelColumns)
+          }
+        }
         if isFirst {
-          for r in row + rows..<min(count, row + rows + tileRows) {
+          for r in row + rows..<min(count, row + rows + rowLimit) {
             ahead.add(scratch.rows[r], inner)
           }
         }
         ahead.add(&spread)
         requests = ahead.requests()
       }
-      if columns == panelColumns {
+      if width == columns {
         run(rows, .rows(scratch.rows + row), c + row * cStride, cStride, requests)
       } else {
         runEdge(
-          rows, .rows(scratch.rows + row), scratch.edge, columns, c + row * cStride, cStride,
+          rows, .rows(scratch.rows + row), scratch.edge, width, c + row * cStride, cStride,
           requests)
       }
       row += rows
@@ -82,20 +101,20 @@ extension PanelProduct {
   /// The same arithmetic by way of a full tile.
   @inline(never)
   func runEdge(
-    _ count: Int, _ rows: Left, _ edge: M, _ columns: Int, _ c: M, _ cStride: Int,
+    _ count: Int, _ rows: Left, _ edge: M, _ width: Int, _ c: M, _ cStride: Int,
     _ requests: Requests
   ) {
-    edge.update(repeating: 0, count: count * panelColumns)
+    edge.update(repeating: 0, count: count * columns)
     switch start {
     case .zero, .values: break
     case .stored:
       for r in 0..<count {
-        (edge + r * panelColumns).update(from: c + r * cStride, count: columns)
+        (edge + r * columns).update(from: c + r * cStride, count: width)
       }
     }
-    run(count, rows, edge, panelColumns, requests)
+    run(count, rows, edge, columns, requests)
     for r in 0..<count {
-      (c + r * cStride).update(from: edge + r * panelColumns, count: columns)
+      (c + r * cStride).update(from: edge + r * columns, count: width)
     }
   }
 }

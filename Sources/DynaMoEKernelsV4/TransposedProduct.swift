@@ -18,7 +18,7 @@ public func transposedTile(
   for r in 0..<rows { layout.rows[r] = a + r * inner }
   let isDirect = rows <= directRows && columns % panelColumns == 0
   let block = isDirect ? directBlock : innerBlock
-  let tiles = (columns + panelColumns - 1) / panelColumns * tileCount(rows)
+  let tiles = tileCount(rows, columns: columns)
   var k = 0
   repeat {
     let depth = min(block, inner - k)
@@ -32,16 +32,19 @@ public func transposedTile(
       var spread = Spread(isLast ? ahead : next, isLast ? aheadCount : 1, tiles: tiles, layout)
       var column = 0
       while column < columns {
-        let width = min(panelColumns, columns - column)
+        let width = nextColumns(columns - column)
+        let panelWidth = width > panelColumns ? width : panelColumns
         if !isDirect {
-          copyPanel(rows: depth, source + column, weightStride, columns: width, layout.packed)
+          copyPanel(
+            rows: depth, source + column, weightStride, columns: width, layout.packed, panelWidth)
         }
         PanelProduct(
           inner: depth, b: isDirect ? source + column : P(layout.packed),
-          bStep: isDirect ? weightStride : panelColumns, start: k > 0 ? .stored : .zero
+          bStep: isDirect ? weightStride : panelWidth,
+          second: width > panelColumns ? panelColumns : nil, start: k > 0 ? .stored : .zero
         ).runAll(
           rows, layout, width, c + column, cStride, &spread, next: nil, isFirst: column == 0)
-        column += panelColumns
+        column += width
       }
     }
     k += depth

@@ -6,15 +6,19 @@ import Testing
 @Suite struct ProductTests {
   static let levels: [String] =
     ["reference", "openblas"].filter { available($0) } + availableLevels
-  /// Groups of no, one and about eight rows; columns of one panel ± 1, sums of nothing and of one.
-  static let edges: [(sizes: [Int], outputs: Int, inputs: Int)] = [1, 31, 32, 33].flatMap { many in
-    [0, 1].flatMap { few in [([0, 1, 7, 8, 9], many, few), ([9, 8, 7, 1, 0], few, many)] }
-  }
+  /// Groups of no, one and about six to eight rows; columns of one panel ± 1 and of two, sums of nothing and of one.
+  static let edges: [(sizes: [Int], outputs: Int, inputs: Int)] =
+    [1, 31, 32, 33, 63, 64, 65].flatMap { many in
+      [0, 1].flatMap { few in
+        [([0, 1, 5, 6, 7, 8, 9], many, few), ([9, 8, 7, 6, 1, 0], few, many)]
+      }
+    }
   static let shapes: [(sizes: [Int], outputs: Int, inputs: Int)] =
     edges + [
       ([], 3, 4), ([0], 3, 4), ([0, 0, 5], 1, 1), ([1], 1, 7), ([1, 0, 2], 31, 33),
       ([7, 8, 9], 32, 16), ([6, 5, 0, 13], 65, 17), ([3, 1, 40], 17, 129), ([130], 33, 31),
       ([2], 300, 5), ([5], 0, 4), ([5], 4, 0), ([11], 9, 2100), ([129, 1], 8, 16),
+      ([13, 4], 100, 2100), ([14, 3], 300, 130), ([200], 130, 100),
     ]
 
   @Test(arguments: levels, shapes.indices)

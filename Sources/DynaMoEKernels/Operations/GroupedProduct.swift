@@ -22,7 +22,7 @@ extension Backend {
     let (outputs, inputs) = (w.outputs, w.inputs)
     let plan = TilePlan(
       groups, columns: outputs, inner: inputs, tileRows: table.tileRows,
-      tileColumns: max(table.panelColumns, table.tileColumns), rowLimit: 128,
+      tileColumns: max(table.panelColumns, table.tileColumns), rowLimit: 192,
       columnLimit: ScratchLease.tileColumns, threads: pool.threadCount)
     plan.run(pool) { tile, _, memory in
       var ahead = memory.ahead
