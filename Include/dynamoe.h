@@ -39,8 +39,8 @@
  *
  * STATE AFTER A FAILURE. A failed call changes nothing: parameters, optimizer state, thresholds, random state
  * and statistics are as before. Output arrays may have been written in part; result structs are written on
- * success only. Two things may go: train_batch leaves the gradients unspecified, also when it fails; and a
- * training forward or train_batch that fails with DYNAMOE_ERROR_MEMORY or _FAILED, after its arguments were
+ * success only. Two things may go: train_batch and backward_step leave the gradients unspecified, also when they
+ * fail; and a training forward or train_batch that fails with DYNAMOE_ERROR_MEMORY or _FAILED, after its arguments were
  * accepted, has replaced what the latest training forward left (pending backward, auxiliary losses, routing), and a
  * failed evaluation the latest routing.
  *
@@ -740,6 +740,15 @@ dynamoe_status dynamoe_layer_auxiliary_losses(dynamoe_layer *layer, double *valu
  */
 dynamoe_status dynamoe_layer_backward(dynamoe_layer *layer, const float *output_gradient, size_t output_gradient_count,
                                       float *input_gradient, size_t input_gradient_count);
+
+/*
+ * zero_gradients, backward and step in one, with the same bits. Without clipping the weights and the optimizer's state
+ * pass memory once. lr as in _step. Leaves the gradients unspecified.
+ * Returns the codes of the three. After _FAILED the forward has had its backward; after any other failure it still
+ * waits.
+ */
+dynamoe_status dynamoe_layer_backward_step(dynamoe_layer *layer, const float *output_gradient, size_t output_gradient_count,
+                                           float *input_gradient, size_t input_gradient_count, double lr);
 dynamoe_status dynamoe_layer_step(dynamoe_layer *layer, double lr);
 dynamoe_status dynamoe_layer_zero_gradients(dynamoe_layer *layer);
 dynamoe_status dynamoe_layer_calibrate(dynamoe_layer *layer, const float *x, size_t x_count, size_t rows, double target_active);

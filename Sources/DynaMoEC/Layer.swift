@@ -87,6 +87,21 @@ public func layerBackward(
   }
 }
 
+@_cdecl("dynamoe_layer_backward_step")
+public func layerBackwardStep(
+  _ layer: OpaquePointer?, _ outputGradient: UnsafePointer<Float>?,
+  _ outputGradientCount: Int, _ inputGradient: UnsafeMutablePointer<Float>?,
+  _ inputGradientCount: Int, _ lr: Double
+) -> dynamoe_status {
+  guarded(layer, MoELayer.self) { (layer: MoELayer) throws(DynaMoEError) in
+    let outputGradient = try array(
+      "output_gradient", outputGradient, "output_gradient_count", outputGradientCount)
+    let gradient = try inputGradientOutput(inputGradient, inputGradientCount)
+    try layer.backwardStep(
+      outputGradient, inputGradient: gradient, learningRate: learningRate(lr))
+  }
+}
+
 @_cdecl("dynamoe_layer_calibrate")
 public func layerCalibrate(
   _ layer: OpaquePointer?, _ x: UnsafePointer<Float>?, _ xCount: Int, _ rows: Int,

@@ -91,11 +91,16 @@ private func step<Network: ExportedNetwork>(
   _ handle: OpaquePointer?, _: Network.Type, _ lr: Double
 ) -> dynamoe_status {
   guarded(handle, Network.self) { (network: Network) throws(DynaMoEError) in
-    guard lr.isNaN || (lr.isFinite && lr >= 0) else {
-      throw .argument("lr is \(lr), allowed: NaN for the configured one, or 0 to 1e6")
-    }
-    try network.step(learningRate: lr.isNaN ? nil : lr)
+    try network.step(learningRate: learningRate(lr))
   }
+}
+
+/// The caller's learning rate, nil for the configured one.
+func learningRate(_ lr: Double) throws(DynaMoEError) -> Double? {
+  guard lr.isNaN || (lr.isFinite && lr >= 0) else {
+    throw .argument("lr is \(lr), allowed: NaN for the configured one, or 0 to 1e6")
+  }
+  return lr.isNaN ? nil : lr
 }
 
 @_cdecl("dynamoe_model_zero_gradients")

@@ -77,6 +77,7 @@ private func headerAndImplementationAgree() {
   same(type(of: layerLosses), type(of: CDynaMoE.dynamoe_layer_losses))
   same(type(of: layerAuxiliaryLosses), type(of: CDynaMoE.dynamoe_layer_auxiliary_losses))
   same(type(of: layerBackward), type(of: CDynaMoE.dynamoe_layer_backward))
+  same(type(of: layerBackwardStep), type(of: CDynaMoE.dynamoe_layer_backward_step))
   same(type(of: layerStep), type(of: CDynaMoE.dynamoe_layer_step))
   same(type(of: layerZeroGradients), type(of: CDynaMoE.dynamoe_layer_zero_gradients))
   same(type(of: layerCalibrate), type(of: CDynaMoE.dynamoe_layer_calibrate))

@@ -300,12 +300,17 @@ static void other_kinds(void)
   REFUSED(DYNAMOE_ERROR_STATE, "forward", dynamoe_layer_losses(layer, &losses));
   REFUSED(DYNAMOE_ERROR_ARGUMENT, "target_active", dynamoe_layer_calibrate(layer, x, X, ROWS, NAN));
   REFUSED(DYNAMOE_ERROR_ARGUMENT, "lr", dynamoe_layer_step(layer, -1));
+  REFUSED(DYNAMOE_ERROR_STATE, "forward", dynamoe_layer_backward_step(layer, gradient, X, NULL, 0, NAN));
   EXPECT(layer_fingerprint(layer) == before);
   OK(dynamoe_layer_calibrate(layer, x, X, ROWS, 2));
   OK(dynamoe_layer_forward(layer, x, X, ROWS, 1, y, X));
   before = layer_fingerprint(layer);
   REFUSED(DYNAMOE_ERROR_ARGUMENT, "output_gradient", dynamoe_layer_backward(layer, gradient, X - 1, NULL, 0));
   REFUSED(DYNAMOE_ERROR_ARGUMENT, "input_gradient", dynamoe_layer_backward(layer, gradient, X, y, X - 1));
+  REFUSED(DYNAMOE_ERROR_ARGUMENT, "output_gradient", dynamoe_layer_backward_step(layer, NULL, X, NULL, 0, NAN));
+  REFUSED(DYNAMOE_ERROR_ARGUMENT, "output_gradient", dynamoe_layer_backward_step(layer, gradient, X + 1, NULL, 0, NAN));
+  REFUSED(DYNAMOE_ERROR_ARGUMENT, "input_gradient", dynamoe_layer_backward_step(layer, gradient, X, y, X - 1, NAN));
+  REFUSED(DYNAMOE_ERROR_ARGUMENT, "lr", dynamoe_layer_backward_step(layer, gradient, X, y, X, -1));
   EXPECT(layer_fingerprint(layer) == before);
   OK(dynamoe_layer_backward(layer, gradient, X, y, X));
   OK(dynamoe_layer_free(layer));

@@ -128,6 +128,29 @@ static void by_hand(void)
   OK(dynamoe_layer_free(loaded));
 }
 
+/* The three calls in one. */
+static void at_once(void)
+{
+  static const char json[] = "{\"width\": 5, \"experts\": 4, \"router\": {\"kind\": \"threshold\", \"target_active\": 2}}";
+  static float other[ROWS * WIDTH];
+  dynamoe_layer *whole = layer_of(json, 4), *parts = layer_of(json, 4);
+  for (int step = 0; step < 3; step++) {
+    double lr = step == 1 ? 0.01 : (double)NAN;
+    OK(dynamoe_layer_forward(whole, x, ROWS * WIDTH, ROWS, 1, y, ROWS * WIDTH));
+    OK(dynamoe_layer_forward(parts, x, ROWS * WIDTH, ROWS, 1, y, ROWS * WIDTH));
+    OK(dynamoe_layer_backward_step(whole, c, ROWS * WIDTH, step == 2 ? NULL : dx, step == 2 ? 0 : ROWS * WIDTH, lr));
+    OK(dynamoe_layer_zero_gradients(parts));
+    OK(dynamoe_layer_backward(parts, c, ROWS * WIDTH, other, ROWS * WIDTH));
+    OK(dynamoe_layer_step(parts, lr));
+    EXPECT(step == 2 || memcmp(dx, other, sizeof dx) == 0);
+    OK(dynamoe_layer_zero_gradients(whole));
+    OK(dynamoe_layer_zero_gradients(parts));
+    EXPECT(layer_fingerprint(whole) == layer_fingerprint(parts));
+  }
+  OK(dynamoe_layer_free(whole));
+  OK(dynamoe_layer_free(parts));
+}
+
 int main(int argc, char **argv)
 {
   if (argc > 1)
@@ -142,5 +165,6 @@ int main(int argc, char **argv)
   check_gradients("{\"width\": 5, \"experts\": 4, \"hidden\": 6, \"activation\": \"gelu_tanh\", "
                   "\"router\": {\"kind\": \"top_k\", \"k\": 3, \"gate\": \"raw\"}}");
   by_hand();
+  at_once();
   return finish("layer");
 }

@@ -124,6 +124,7 @@ static void layers(void)
   OK(dynamoe_layer_forward(half, x, X, ROWS, 0, values, X));
   REFUSED_HERE(dynamoe_layer_forward(half, x, X, ROWS, 1, values, X));
   REFUSED_HERE(dynamoe_layer_backward(half, x, X, NULL, 0));
+  REFUSED_HERE(dynamoe_layer_backward_step(half, x, X, NULL, 0, NAN));
   REFUSED_HERE(dynamoe_layer_losses(half, &(dynamoe_losses){.struct_size = sizeof(dynamoe_losses)}));
   REFUSED_HERE(dynamoe_layer_step(half, NAN));
   REFUSED_HERE(dynamoe_layer_save(half, in_folder("refused.safetensors")));

@@ -125,6 +125,35 @@ def test_a_layer_by_hand():
         assert word in repr(made)
 
 
+def test_a_layer_steps_at_once():
+    x, _ = rows()
+    whole, parts = layer(), layer()
+    gradient = np.sin(x)
+    for lr in (None, 0.02):
+        assert np.array_equal(whole.forward(x, training=True), parts.forward(x, training=True))
+        dx = whole.backward_step(gradient, lr=lr)
+        parts.zero_gradients()
+        assert np.array_equal(dx, parts.backward(gradient))
+        parts.step(lr=lr)
+        for name, values in parts.parameters.items():
+            assert np.array_equal(whole.parameters[name], values), name
+    before = {name: values.copy() for name, values in whole.parameters.items()}
+    with pytest.raises(dm.DynaMoEError, match="forward"):
+        whole.backward_step(gradient)
+    whole.forward(x, training=True)
+    for wrong, lr, match in (
+        (gradient[:-1], None, "output_gradient"),
+        (gradient * np.nan, None, "output_gradient"),
+        (gradient, -1, "lr"),
+        (gradient, "fast", "lr"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            whole.backward_step(wrong, lr=lr)
+    with pytest.raises(dm.DynaMoEError, match="gradient of"):
+        whole.backward_step(gradient * np.float32(1e30))
+    assert all(np.array_equal(whole.parameters[name], before[name]) for name in before)
+
+
 def test_a_layer_equals_its_formula():
     x, _ = rows()
     made = layer(activation="relu")

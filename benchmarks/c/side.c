@@ -111,14 +111,18 @@ static void forward(side *s, size_t rows, int training)
 }
 
 /* A single layer has no loss of its own: the mean squared error. */
-static void layer_passes(side *s)
+static void layer_passes(side *s, int steps)
 {
   size_t count = s->rows * s->outputs;
   const float *targets = s->targets;
   forward(s, s->rows, 1);
   for (size_t i = 0; i < count; i++)
     s->y[i] = (s->y[i] - targets[i]) * (2.0f / (float)count);
-  check(dynamoe_layer_backward(s->layer, s->y, count, s->dx, s->dx ? s->rows * s->inputs : 0), "backward");
+  size_t dx_count = s->dx ? s->rows * s->inputs : 0;
+  if (steps)
+    check(dynamoe_layer_backward_step(s->layer, s->y, count, s->dx, dx_count, NAN), "backward_step");
+  else
+    check(dynamoe_layer_backward(s->layer, s->y, count, s->dx, dx_count), "backward");
 }
 
 static void step(side *s)
@@ -132,11 +136,7 @@ static void step(side *s)
   if (!strcmp(s->mode, "infer")) {
     forward(s, s->rows, 0);
   } else if (s->is_layer) {
-    if (trains)
-      check(dynamoe_layer_zero_gradients(s->layer), "zero_gradients");
-    layer_passes(s);
-    if (trains)
-      check(dynamoe_layer_step(s->layer, NAN), "step");
+    layer_passes(s, trains);
   } else if (trains && s->inputs) {
     check(dynamoe_model_train_batch(s->model, s->x, s->rows * s->inputs, s->rows, &targets, NULL, 0, NULL), "train_batch");
   } else if (trains) {

@@ -32,17 +32,14 @@ def layer_step(layer: dm.MoELayer, case: Case, mode: str) -> Callable[[], object
     if mode == "infer":
         return lambda: layer.forward(x)
 
+    backward = layer.backward if mode == "passes" else layer.backward_step
+
     def passes() -> None:
         difference = layer.forward(x, training=True) - targets
         difference *= np.float32(2 / difference.size)
-        layer.backward(difference)
+        backward(difference)
 
-    def train() -> None:
-        layer.zero_gradients()
-        passes()
-        layer.step()
-
-    return passes if mode == "passes" else train
+    return passes
 
 
 def main(folder: str, mode: str) -> None:

@@ -23,6 +23,21 @@ extension MoELayer {
     }
   }
 
+  /// dL/dx [T · D] from dL/dy [T · D] of the rows of the latest training forward, and a step with gradients from zero; see
+  /// ``backwardStep(_:inputGradient:learningRate:)``.
+  @discardableResult
+  public func backwardStep(
+    _ outputGradient: [Float], learningRate: Double? = nil
+  ) throws(DynaMoEError) -> [Float] {
+    let rows = pendingRows ?? 0
+    return try borrowing(outputGradient) { outputGradient throws(DynaMoEError) in
+      try filled(rows: rows, outputs: configuration.width) { inputGradient throws(DynaMoEError) in
+        try backwardStep(
+          outputGradient, inputGradient: inputGradient, learningRate: learningRate)
+      }
+    }
+  }
+
   /// Sets the stored thresholds so that x [T · D] routes with a mean K of `targetActive`; see
   /// ``calibrate(_:rows:targetActive:)``.
   public func calibrate(_ x: [Float], targetActive: Double) throws(DynaMoEError) {

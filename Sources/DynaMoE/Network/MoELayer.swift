@@ -41,6 +41,7 @@ public final class MoELayer: RoutedNetwork {
     pass = LayerPass()
     record = RoutingRecord(experts: resolved.experts)
     super.init(storage, layers: [layer], passes: [pass], records: [record])
+    storage.optimizer.separate(layer.weightRanges)
   }
 
   /// The layer of a file that ``RoutedNetwork/save(to:)`` wrote.
@@ -164,6 +165,55 @@ public final class MoELayer: RoutedNetwork {
   ) throws(DynaMoEError) {
     let start = Profile.begin()
     defer { Profile.end(.call, start) }
+    let dy = try prepareBackward(outputGradient, inputGradient)
+    backward(dy, inputGradient)
+    layer.weightGradients(input.base, pass, .add)
+    gradientMoments?.end(backend)
+  }
+
+  /// ``RoutedNetwork/zeroGradients()``, ``backward(_:inputGradient:)`` and ``RoutedNetwork/step(learningRate:)`` in one call,
+  /// with the same bits. Leaves the gradients unspecified.
+  ///
+  /// Without `clip` each matrix makes its step as soon as a part of its gradient is known: weights and the optimizer's state pass
+  /// memory once.
+  ///
+  /// - Parameters:
+  ///   - outputGradient: dL/dy [T, D] of the rows of the latest training forward, finite.
+  ///   - inputGradient: [T, D], overwritten with dL/dx.
+  ///   - learningRate: finite and at least 0; nil: the configured one of this step.
+  /// - Throws: as the three; ``DynaMoEError/failed(_:)`` when a gradient is not finite: no parameter was changed, but the
+  ///   forward has had its backward.
+  public func backwardStep(
+    _ outputGradient: UnsafeBufferPointer<Float>,
+    inputGradient: UnsafeMutableBufferPointer<Float>? = nil, learningRate: Double? = nil
+  ) throws(DynaMoEError) {
+    let start = Profile.begin()
+    defer { Profile.end(.call, start) }
+    let dy = try prepareBackward(outputGradient, inputGradient)
+    let rate = try storage.optimizer.learningRate(override: learningRate)
+    storage.optimizer.zeroOtherGradients()
+    gradientMoments?.reset()
+    backward(dy, inputGradient)
+    let fits =
+      canSeparate && Optimizer.allows(layer.gradientBound(input.base, rows: dy.rows, pass))
+    if !fits { storage.optimizer.zeroSeparateGradients() }
+    try step(rate, separately: fits) { use in
+      layer.weightGradients(input.base, pass, use)
+    } commit: {
+    }
+  }
+
+  /// dL/dy [T, D] of the latest training forward.
+  private struct OutputGradient {
+    let values: UnsafePointer<Float>
+    let rows: Int
+  }
+
+  /// Everything in a backward that can fail.
+  private func prepareBackward(
+    _ outputGradient: UnsafeBufferPointer<Float>,
+    _ inputGradient: UnsafeMutableBufferPointer<Float>?
+  ) throws(DynaMoEError) -> OutputGradient {
     let rows = try requirePending()
     let dy = try checkGradient(outputGradient, rows: rows, columns: width, backend: backend)
     if let inputGradient {
@@ -172,13 +222,18 @@ public final class MoELayer: RoutedNetwork {
     try withMemory(for: "a backward of \(rows) rows") { () throws(AllocationError) in
       try layer.reserve(scratch, rows: rows, pass)
     }
+    return OutputGradient(values: dy, rows: rows)
+  }
+
+  /// All of a backward but the gradients of the experts.
+  private func backward(
+    _ dy: OutputGradient, _ inputGradient: UnsafeMutableBufferPointer<Float>?
+  ) {
     gradientMoments?.begin(backend)
     layer.backward(
-      input.base, rows: rows, outputGradient: dy, losses: storage.losses, pass, record, scratch,
-      into: inputGradient?.baseAddress)
-    layer.weightGradients(input.base, pass, .add)
-    gradientMoments?.end(backend)
-    trainingState = .finished(rows: rows)
+      input.base, rows: dy.rows, outputGradient: dy.values, losses: storage.losses, pass, record,
+      scratch, into: inputGradient?.baseAddress)
+    trainingState = .finished(rows: dy.rows)
   }
 
   // MARK: - Calibration

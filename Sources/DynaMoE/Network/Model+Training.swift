@@ -211,50 +211,21 @@ extension Model {
     }
     let losses = try checked(losses(task: task.mean, accuracy: task.accuracy, rows: rows))
     let gradient = backwardBlocks(rows: rows, inputGradient: nil)
-    if separates && Optimizer.allows(gradientBound(rows: rows, outputGradient: gradient)) {
-      try separateStep(rows: rows, outputGradient: gradient, rate)
-    } else {
-      try wholeStep(rows: rows, outputGradient: gradient, rate, separated: separates)
+    let fits = separates && Optimizer.allows(gradientBound(rows: rows, outputGradient: gradient))
+    if separates && !fits { storage.optimizer.zeroSeparateGradients() }
+    try step(rate, separately: fits) { use in
+      if separates && head.separateRange != nil { headWeightGradients(rows: rows, use) }
+      weightGradients(rows: rows, outputGradient: gradient, use)
+    } commit: {
+      commitTrainingForward(rows: rows)
+      trainingState = .finished(rows: rows)
     }
     return losses
   }
 
-  /// Whether the step of the matrices may follow at once on each gradient: no other gradient counts
-  /// for them, and nobody measures it.
+  /// Whether the step of the matrices may follow at once on each gradient, that of the head too.
   private func canSeparate(rows: Int) -> Bool {
-    storage.optimizer.isSeparable && gradientMoments == nil
-      && (head.separateRange == nil || rows <= head.sliceRows)
-  }
-
-  /// The gradients of all matrices, each with its step, once it is known that none can fail.
-  private func separateStep(
-    rows: Int, outputGradient: UnsafePointer<Float>, _ rate: Double
-  ) throws(DynaMoEError) {
-    try storage.optimizer.checkOtherGradients()
-    commitTrainingForward(rows: rows)
-    trainingState = .finished(rows: rows)
-    storage.matrices.invalidateAll()
-    let step = GradientUse.step(storage.optimizer.beginSeparateStep(learningRate: rate))
-    if head.separateRange != nil { headWeightGradients(rows: rows, step) }
-    weightGradients(rows: rows, outputGradient: outputGradient, step)
-    storage.optimizer.finishSeparateStep(learningRate: rate)
-    controlRouters()
-  }
-
-  /// All gradients, then the step of all parameters.
-  private func wholeStep(
-    rows: Int, outputGradient: UnsafePointer<Float>, _ rate: Double, separated: Bool
-  ) throws(DynaMoEError) {
-    if separated {
-      storage.optimizer.zeroSeparateGradients()
-      if head.separateRange != nil { headWeightGradients(rows: rows, .add) }
-    }
-    weightGradients(rows: rows, outputGradient: outputGradient, .add)
-    gradientMoments?.end(backend)
-    let scale = try storage.optimizer.gradientScale()
-    commitTrainingForward(rows: rows)
-    trainingState = .finished(rows: rows)
-    applyStep(rate, scale)
+    canSeparate && (head.separateRange == nil || rows <= head.sliceRows)
   }
 
   // MARK: - Parts

@@ -144,6 +144,36 @@ public class RoutedNetwork {
     controlRouters()
   }
 
+  /// Whether the step of the matrices may follow at once on each gradient: no other gradient counts
+  /// for them, and nobody measures it.
+  var canSeparate: Bool { storage.optimizer.isSeparable && gradientMoments == nil }
+
+  /// The gradients of the matrices, which a backward has left out, and the step of all parameters.
+  ///
+  /// - Parameters:
+  ///   - separately: each matrix makes its step with its gradient, which is known not to fail; else the gradients are added up.
+  ///   - commit: what changes besides once nothing can fail any more.
+  func step(
+    _ learningRate: Double, separately: Bool, gradients: (GradientUse) -> Void,
+    commit: () -> Void
+  ) throws(DynaMoEError) {
+    let optimizer = storage.optimizer
+    guard separately else {
+      gradients(.add)
+      gradientMoments?.end(backend)
+      let scale = try optimizer.gradientScale()
+      commit()
+      applyStep(learningRate, scale)
+      return
+    }
+    try optimizer.checkOtherGradients()
+    commit()
+    storage.matrices.invalidateAll()
+    gradients(.step(optimizer.beginSeparateStep(learningRate: learningRate)))
+    optimizer.finishSeparateStep(learningRate: learningRate)
+    controlRouters()
+  }
+
   /// What the routers' controllers do after a step.
   func controlRouters() {
     for layer in layers { layer.router.control(afterStepWith: storage.losses) }

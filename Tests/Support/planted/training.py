@@ -121,7 +121,6 @@ bank.wrong(
 )
 
 training = File(ERRORS, "Network/Model+Training.swift", "BackwardTests|OptimizerTests")
-training.wrong("training: batches not clipped", "applyStep(rate, «scale»)", "1")
 training.wrong(
     "training: gradients of the batch before stay",
     "if first == 0 {\n        ⟦storage.optimizer.zeroOtherGradients()⟧",
@@ -129,44 +128,20 @@ training.wrong(
 )
 training.wrong(
     "training: separate gradients of the batch before stay",
-    "if separated {\n      ⟦storage.optimizer.zeroSeparateGradients()⟧",
-    "_ = separated",
+    "if separates && !fits { ⟦storage.optimizer.zeroSeparateGradients()⟧ }",
+    "_ = fits",
     "DeterminismTests/atOnce|ExtremeTests|RefusalTests",
 )
 training.wrong(
     "training: a bound that holds anything",
-    "if separates && «Optimizer.allows(gradientBound(rows: rows, outputGradient: gradient))» {",
+    "separates && «Optimizer.allows(gradientBound(rows: rows, outputGradient: gradient))»",
     "true",
-    AT_ONCE,
-)
-training.wrong(
-    "training: separate although clipped",
-    "«storage.optimizer.isSeparable» && gradientMoments == nil",
-    "true",
-    AT_ONCE + "|ContinuationTests",
-)
-training.wrong(
-    "training: packed matrices not stepped keep the old weights",
-    "trainingState = .finished(rows: rows)\n    ⟦storage.matrices.invalidateAll()⟧\n    let step",
-    "_ = rows",
-    AT_ONCE,
-)
-training.wrong(
-    "training: other parameters make no step",
-    "⟦storage.optimizer.finishSeparateStep(learningRate: rate)⟧",
-    "_ = rate",
-    AT_ONCE,
-)
-training.wrong(
-    "training: no controllers after a separate step",
-    "finishSeparateStep(learningRate: rate)\n    ⟦controlRouters()⟧",
-    "_ = rate",
     AT_ONCE,
 )
 training.wrong(
     "training: no step of the head",
-    "if head.separateRange != nil { ⟦headWeightGradients(rows: rows, step)⟧ }",
-    "_ = step",
+    "head.separateRange != nil { ⟦headWeightGradients(rows: rows, use)⟧ }",
+    "_ = use",
     AT_ONCE,
 )
 optimizer.wrong(
@@ -189,7 +164,7 @@ projection.wrong(
 )
 training.wrong(
     "training: batches not counted",
-    "⟦commitTrainingForward(rows: rows)⟧\n    trainingState = .finished(rows: rows)\n    applyStep",
+    "commit: {\n      ⟦commitTrainingForward(rows: rows)⟧",
     "_ = 0",
 )
 training.wrong(
@@ -302,8 +277,51 @@ network = File(
 )
 network.wrong(
     "step: packed matrices keep the old weights",
-    "⟦storage.matrices.invalidateAll()⟧",
+    "gradientScale: gradientScale)\n    ⟦storage.matrices.invalidateAll()⟧",
     "_ = 0",
+)
+network.wrong("training: batches not clipped", "applyStep(learningRate, «scale»)", "1")
+network.wrong(
+    "training: separate although clipped",
+    "«storage.optimizer.isSeparable» && gradientMoments == nil",
+    "true",
+    AT_ONCE + "|ContinuationTests",
+)
+network.wrong(
+    "training: packed matrices not stepped keep the old weights",
+    "commit()\n    ⟦storage.matrices.invalidateAll()⟧",
+    "_ = 0",
+    AT_ONCE,
+)
+network.wrong(
+    "training: other parameters make no step",
+    "⟦optimizer.finishSeparateStep(learningRate: learningRate)⟧",
+    "_ = 0",
+    AT_ONCE,
+)
+network.wrong(
+    "training: no controllers after a separate step",
+    "finishSeparateStep(learningRate: learningRate)\n    ⟦controlRouters()⟧",
+    "_ = 0",
+    AT_ONCE,
+)
+by_hand = File(ERRORS, "Network/MoELayer.swift", "LayerStepTests")
+by_hand.wrong(
+    "layer, step: gradients of before stay", "⟦storage.optimizer.zeroOtherGradients()⟧", "_ = 0"
+)
+by_hand.wrong(
+    "layer, step: separate gradients of before stay",
+    "if !fits { ⟦storage.optimizer.zeroSeparateGradients()⟧ }",
+    "_ = fits",
+)
+by_hand.wrong(
+    "layer, step: a bound that holds anything",
+    "«Optimizer.allows(layer.gradientBound(input.base, rows: dy.rows, pass))»",
+    "true",
+)
+by_hand.wrong("layer, step: its own rate", "try step(«rate», separately: fits)", "0.5")
+by_hand.wrong(
+    "layer, step: micro-batches not forgotten", "⟦gradientMoments?.reset()⟧", "_ = 0"
 )
 network.wrong(
     "set parameter: packed matrix keeps the old weights",

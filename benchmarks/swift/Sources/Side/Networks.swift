@@ -83,25 +83,27 @@ struct TimedLayer: Timed {
     try forward(rows: rows, training: false)
   }
 
-  private func passes() throws {
+  private func passes(steps: Bool) throws {
     try forward(rows: data.rows, training: true)
     let targets = data.targets.assumingMemoryBound(to: Float.self)
     let factor = 2 / Float(outputs.count)
     for index in outputs.indices {
       outputs[index] = (outputs[index] - targets[index]) * factor
     }
-    try layer.backward(
-      .init(outputs), inputGradient: mode == .trainWithInputGradient ? inputGradient : nil)
+    let gradient = UnsafeBufferPointer(outputs)
+    let inputGradient = mode == .trainWithInputGradient ? inputGradient : nil
+    if steps {
+      try layer.backwardStep(gradient, inputGradient: inputGradient)
+    } else {
+      try layer.backward(gradient, inputGradient: inputGradient)
+    }
   }
 
   func step() throws {
     switch mode {
     case .infer: try evaluate(rows: data.rows)
-    case .passes: try passes()
-    case .train, .trainWithInputGradient:
-      layer.zeroGradients()
-      try passes()
-      try layer.step()
+    case .passes: try passes(steps: false)
+    case .train, .trainWithInputGradient: try passes(steps: true)
     }
   }
 }

@@ -371,6 +371,7 @@ FUNCTIONS: dict[str, Signature] = {
     **_network("layer", LayerConfig, ()),
     "dynamoe_layer_losses": _status(c_void_p, POINTER(Losses)),
     "dynamoe_layer_backward": _status(c_void_p, *_ARRAY, *_ARRAY),
+    "dynamoe_layer_backward_step": _status(c_void_p, *_ARRAY, *_ARRAY, c_double),
     "dynamoe_layer_calibrate": _status(c_void_p, *_FEATURES, c_double),
 }
 

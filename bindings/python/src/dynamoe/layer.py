@@ -38,8 +38,7 @@ class MoELayer(Network):
     --------
     >>> layer = MoELayer({"width": 32, "experts": 4, "router": {"kind": "top_k", "k": 2}})
     >>> y = layer.forward(x, training=True)
-    >>> dx = layer.backward(dy)
-    >>> layer.step()
+    >>> dx = layer.backward_step(dy)
     """
 
     # Called before parameters are used, by `Tensors.shared` changed perhaps.
@@ -125,6 +124,48 @@ class MoELayer(Network):
             Without a training forward since the latest backward.
         """
         handle = self._live()
+        gradient = self._output_gradient(output_gradient)
+        dx = np.empty(gradient.shape, np.float32)
+        arguments = (address(gradient), gradient.size, address(dx), dx.size)
+        check(self._c.backward(handle.address, *arguments))
+        return dx
+
+    def backward_step(self, output_gradient: Any, lr: float | None = None) -> FloatArray:
+        """Do `zero_gradients`, `backward` and `step` in one call, with the same bits.
+
+        Without ``clip`` each matrix makes its step as soon as a part of its gradient is known:
+        weights and the optimizer's state pass memory once. Leaves `gradients` unspecified.
+
+        Parameters
+        ----------
+        output_gradient : array
+            dLoss/dy [T, width].
+        lr : float, optional
+            The learning rate of this step in place of the configured one.
+
+        Returns
+        -------
+        numpy.ndarray
+            dLoss/dx, float32 [T, width].
+
+        Raises
+        ------
+        ValueError
+            For a wrong shape or type, NaN or infinity; when `lr` is not a finite number of at
+            least 0.
+        DynaMoEError
+            Without a training forward since the latest backward. When a gradient is not finite:
+            no parameter was changed, but the forward has had its backward.
+        """
+        handle = self._live()
+        gradient = self._output_gradient(output_gradient)
+        rate = self._learning_rate(lr)
+        dx = np.empty(gradient.shape, np.float32)
+        arguments = (address(gradient), gradient.size, address(dx), dx.size)
+        check(self._c.backward_step(handle.address, *arguments, rate))
+        return dx
+
+    def _output_gradient(self, output_gradient: Any) -> FloatArray:
         gradient = _arrays.features(output_gradient, "output_gradient", self._width)
         expected = self._rows_in_training
         if expected is not None and len(gradient) != expected:
@@ -132,10 +173,7 @@ class MoELayer(Network):
                 f"output_gradient: got shape {shape_text(gradient.shape)}, "
                 f"allowed is {shape_text((expected, self._width))}"
             )
-        dx = np.empty(gradient.shape, np.float32)
-        arguments = (address(gradient), gradient.size, address(dx), dx.size)
-        check(self._c.backward(handle.address, *arguments))
-        return dx
+        return gradient
 
     @property
     def losses(self) -> dict[str, float]:

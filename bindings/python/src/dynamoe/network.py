@@ -211,10 +211,17 @@ class Network(Routed):
             When a gradient is not finite.
         """
         handle = self._live()
-        rate = _NAN if lr is None else number(lr, "lr")
-        if lr is not None and not 0 <= rate < float("inf"):
+        check(self._c.step(handle.address, self._learning_rate(lr)))
+
+    @staticmethod
+    def _learning_rate(lr: float | None) -> float:
+        """Return `lr` as C wants it: NaN for the configured rate."""
+        if lr is None:
+            return _NAN
+        rate = number(lr, "lr")
+        if not 0 <= rate < float("inf"):
             raise ValueError(f"lr: got {rate}, allowed is a finite number of at least 0")
-        check(self._c.step(handle.address, rate))
+        return rate
 
     def zero_gradients(self) -> None:
         """Set every gradient to 0."""

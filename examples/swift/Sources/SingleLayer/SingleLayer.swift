@@ -25,9 +25,8 @@ struct SingleLayer {
       let y = try layer.forward(x, training: true)
       let (loss, gradient) = meanSquaredError(y, wanted)
       losses.append(loss)
-      layer.zeroGradients()
-      try layer.backward(gradient)  // returns dLoss/dx, from where a network of one's own goes on
-      try layer.step()
+      // Returns dLoss/dx, from where a network of one's own goes on.
+      try layer.backwardStep(gradient)
       if step.isMultiple(of: 100) { print("step \(step): loss \(shown(loss))") }
     }
 
