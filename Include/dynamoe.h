@@ -39,10 +39,11 @@
  *
  * STATE AFTER A FAILURE. A failed call changes nothing: parameters, optimizer state, thresholds, random state
  * and statistics are as before. Output arrays may have been written in part; result structs are written on
- * success only. Two things may go: train_batch and backward_step leave the gradients unspecified, also when they
- * fail; and a training forward or train_batch that fails with DYNAMOE_ERROR_MEMORY or _FAILED, after its arguments were
- * accepted, has replaced what the latest training forward left (pending backward, auxiliary losses, routing), and a
- * failed evaluation the latest routing.
+ * success only. Three things may go: train_batch and backward_step leave the gradients and their measured variance
+ * unspecified, also when they fail; a backward_step that fails with DYNAMOE_ERROR_FAILED has used up the forward that
+ * waited for its backward; and a training forward or train_batch that fails with _MEMORY or _FAILED, after its arguments
+ * were accepted, has replaced what the latest training forward left (pending backward, auxiliary losses, routing), and
+ * a failed evaluation the latest routing.
  *
  * STRUCTS that start with struct_size grow at the end only. Configurations are filled by their _init, which also
  * sets struct_size; in a result struct the caller sets struct_size to sizeof, and no more than that is written.
@@ -742,10 +743,11 @@ dynamoe_status dynamoe_layer_backward(dynamoe_layer *layer, const float *output_
                                       float *input_gradient, size_t input_gradient_count);
 
 /*
- * zero_gradients, backward and step in one, with the same bits. Without clipping the weights and the optimizer's state
- * pass memory once. lr as in _step. Leaves the gradients unspecified.
- * Returns the codes of the three. After _FAILED the forward has had its backward; after any other failure it still
- * waits.
+ * zero_gradients, backward and step in one, with the same bits. Without clipping, and unless the gradient variance is
+ * measured, the weights and the optimizer's state are read and written once. lr as in _step. Leaves the gradients
+ * unspecified, also when it fails.
+ * Returns the codes of the three. After _FAILED no parameter was changed, but the forward has had its backward; after
+ * any other failure it still waits.
  */
 dynamoe_status dynamoe_layer_backward_step(dynamoe_layer *layer, const float *output_gradient, size_t output_gradient_count,
                                            float *input_gradient, size_t input_gradient_count, double lr);

@@ -17,7 +17,7 @@ struct KernelTable: Sendable {
   var panelColumns: Int
   /// Rows of the register tile: blocks of rows are multiples of it.
   var tileRows: Int
-  /// Columns at which a block of `transposedTile` and `gradientTile` may begin.
+  /// Columns at which a block may begin.
   var tileColumns: Int
 
   /// A block of values [outputs, stride] -> panels [panel][input][panelColumns], padded with zeros;

@@ -13,7 +13,7 @@ private func pairs(_ floats: Int) -> Int { (floats &+ (pairFloats - 1)) / pairFl
 
 /// The requests of one register tile, two lines each.
 struct Requests {
-  /// One for every `requestSteps` steps.
+  /// One for every so many steps as `Ahead.begin` was told.
   var list: UnsafePointer<P>
   /// Instead of the list the tile asks for its own weights, some steps ahead.
   var isNear = false
@@ -97,10 +97,10 @@ struct Ahead {
     nothing = P(layout.edge)
   }
 
-  /// Begins a register tile of `steps`.
+  /// Begins a register tile of `steps`, with a request every `requestSteps` of them, 2 or 4.
   @inline(__always)
-  mutating func begin<Rows: LeftRows>(_ steps: Int, _: Rows.Type) {
-    slots = min(steps / 4 &* (4 / Rows.requestSteps), Self.limit)
+  mutating func begin(_ steps: Int, requestSteps: Int) {
+    slots = min(steps / 4 &* (4 / requestSteps), Self.limit)
     count = 0
   }
 

@@ -28,7 +28,7 @@ public func gradientTile(
       tile.copyLeft(first, end - first, sums)
       var column = 0
       while column < inputs {
-        let columns = nextColumns(inputs - column)
+        let columns = nextColumns(inputs - column, rows: outputs)
         tile.multiply(first, end - first, column, columns, c, cStride, &rowsAhead, &wanted)
         column += columns
       }
@@ -89,14 +89,13 @@ private struct GradientTile {
     _ first: Int, _ depth: Int, _ column: Int, _ columns: Int, _ c: M, _ cStride: Int,
     _ rowsAhead: inout Spread, _ wanted: inout Spread
   ) {
-    let isWide = columns > panelColumns
-    let width = isWide ? columns : panelColumns
+    let width = max(columns, panelColumns)
     copyPanel(
       rows: depth, (gather == nil ? b + first * bStride : b) + column, bStride,
       gather: gather.map { $0 + first }, columns: columns, panel, width)
     let left = left
     let product = PanelProduct(
-      inner: depth, b: panel, bStep: width, second: isWide ? panelColumns : nil,
+      inner: depth, b: panel, bStep: width, second: width > panelColumns ? panelColumns : nil,
       start: first == 0 ? .zero : .stored)
     var ahead = Ahead(layout)
     var output = 0
@@ -104,7 +103,7 @@ private struct GradientTile {
       let count = product.nextTile(outputs - output)
       let target = c + output * cStride + column
       let rows = Left.columns(left[output], stride: left.stride)
-      ahead.begin(depth, AdjacentRows.self)
+      ahead.begin(depth, requestSteps: product.requestSteps(AdjacentRows.self))
       ahead.add(&rowsAhead)
       ahead.add(&wanted)
       let requests = ahead.requests()

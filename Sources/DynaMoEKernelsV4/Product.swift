@@ -60,7 +60,7 @@ public func productTile(
     let depth = min(innerBlock, inner - k)
     var column = 0
     while column < columns {
-      let width = nextColumns(columns - column)
+      let width = nextColumns(columns - column, rows: rows)
       var start = k > 0 ? Start.stored : .zero
       if k == 0, let bias {
         if width >= panelColumns {

@@ -6,8 +6,8 @@ import CDynaMoEPlatform
 public let panelColumns = 2 * Lanes.scalarCount
 
 #if LEVEL_V4
-  /// Panels of a register tile. Two are more than the multipliers need to be busy, but take five loads for twelve
-  /// multiply-adds in place of eight, which counts where another thread shares the core.
+  /// Panels of a register tile. One with 8 rows keeps the multipliers busy, but takes 5 loads for 8 multiply-adds, two with 6
+  /// rows take 5 for 12, which counts where another thread shares the core.
   let tilePanels = 2
   /// Rows of such a register tile.
   public let tileRows = 6
@@ -24,11 +24,12 @@ public let panelColumns = 2 * Lanes.scalarCount
 #endif
 
 /// Columns of a register tile.
-public let tileColumns = tilePanels * panelColumns
+let tileColumns = tilePanels * panelColumns
 
 /// Where the rows of a are.
 protocol LeftRows {
-  /// Steps from one request to the next, 2 or 4.
+  /// Steps from one request to the next of a tile of one panel, 2 or 4. A step of two panels takes half as long again and asks
+  /// for twice as much, so that these have a request every 2 steps.
   static var requestSteps: Int { get }
   /// Element `step` behind the current one of row `row`.
   func value(_ row: Int, _ step: Int) -> Float
@@ -271,7 +272,9 @@ struct PanelProduct {
   var rowLimit: Int { second == nil ? narrowTileRows : tileRows }
 
   /// Steps from where a tile multiplies to the weights that it asks for by itself.
-  private var nearSteps: Int { bStep == panelColumns ? 2048 / panelColumns : 16 }
+  private var nearSteps: Int { bStep == panelColumns ? 2048 / columns : 16 }
+
+  func requestSteps<Rows: LeftRows>(_: Rows.Type) -> Int { second == nil ? Rows.requestSteps : 2 }
 
   /// One step; what is apart by a constant is passed as one.
   @inline(__always)
@@ -289,8 +292,12 @@ struct PanelProduct {
     var panel = b
     var left = inner
     if requests.isNear {
-      let near = nearSteps &* bStep
+      var near = nearSteps &* bStep
+      // Behind a packed panel lies the one beside it, which this tile reads itself.
+      var untilNext = Tile.Row.panels == 2 && bStep == panelColumns ? inner &- nearSteps : inner
       while left > 0 {
+        if untilNext == 0 { near &+= second }
+        untilNext &-= 1
         prefetchNear(panel + near)
         if Tile.Row.panels == 2 { prefetchNear(panel + near + second) }
         add(&tile, a, 0, panel, bStep, second)
@@ -300,13 +307,14 @@ struct PanelProduct {
       }
       return
     }
+    let requestSteps = Tile.Row.panels == 2 ? 2 : Rows.requestSteps
     var request = requests.list
     while left >= 4 {
       dynamoe_prefetch(request[0])
       dynamoe_prefetch(request[0] + 16)
       add(&tile, a, 0, panel, bStep, second)
       add(&tile, a, 1, panel, bStep, second)
-      if Rows.requestSteps == 2 {
+      if requestSteps == 2 {
         dynamoe_prefetch(request[1])
         dynamoe_prefetch(request[1] + 16)
       }
@@ -315,7 +323,7 @@ struct PanelProduct {
       a.advance(4)
       panel += 4 &* bStep
       left &-= 4
-      request += 4 / Rows.requestSteps
+      request += 4 / requestSteps
     }
     while left > 0 {
       add(&tile, a, 0, panel, bStep, second)
@@ -360,8 +368,8 @@ struct PanelProduct {
     tile.store(c, cStride)
   }
 
-  /// `count` in 1 ... rowLimit. Where a row of the panel does not lie behind the one before, `second` is `panelColumns`; with
-  /// `columns` of a, the rows of b do not lie further apart than they are wide.
+  /// `count` in 1 ... rowLimit. Of two panels that are packed one behind the other `bStep` is `panelColumns`; else their rows
+  /// are side by side, `second` is `panelColumns`. With `columns` of a, b is a copy in which row follows row.
   @inline(never)
   func run(_ count: Int, _ rows: Left, _ c: M, _ cStride: Int, _ requests: Requests) {
     #if LEVEL_V4

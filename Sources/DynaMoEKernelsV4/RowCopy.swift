@@ -19,8 +19,8 @@ func copyPanel(
   for r in 0..<rows {
     let row = if let gather { source + Int(gather[r]) * stride } else { source + r * stride }
     if columns == width {
-      for panel in Swift.stride(from: 0, to: width, by: panelColumns) {
-        OnePanel(row + panel).store(target + panel)
+      for column in Swift.stride(from: 0, to: width, by: panelColumns) {
+        OnePanel(row + column).store(target + column)
       }
     } else {
       for j in 0..<width { target[j] = j < columns ? row[j] : 0 }

@@ -26,31 +26,40 @@ struct ScratchLayout {
 /// Register tiles of a block.
 @inline(__always)
 func tileCount(_ rows: Int, columns: Int) -> Int {
-  func tiles(_ limit: Int) -> Int { (rows + limit - 1) / limit }
-  let wide = tilePanels > 1 ? columns / tileColumns : 0
+  let wide = isNarrow(rows) ? 0 : columns / tileColumns
   let narrow = (columns - wide * tileColumns + panelColumns - 1) / panelColumns
-  return wide * tiles(tileRows) + narrow * tiles(narrowTileRows)
+  return wide * tileCount(rows, limit: tileRows) + narrow * tileCount(rows, limit: narrowTileRows)
+}
+
+@inline(__always)
+private func tileCount(_ rows: Int, limit: Int) -> Int { (rows + limit - 1) / limit }
+
+/// Whether tiles of one panel read the panels of these few rows fewer times.
+@inline(__always)
+private func isNarrow(_ rows: Int) -> Bool {
+  rows <= 2 * narrowTileRows
+    && tileCount(rows, limit: narrowTileRows) < tileCount(rows, limit: tileRows)
 }
 
 /// Columns of the next register tile when `left` are left.
 @inline(__always)
-func nextColumns(_ left: Int) -> Int {
-  left >= tileColumns ? tileColumns : min(panelColumns, left)
+func nextColumns(_ left: Int, rows: Int) -> Int {
+  left >= tileColumns && !isNarrow(rows) ? tileColumns : min(panelColumns, left)
 }
 
 extension PanelProduct {
-  /// Up to this number of register tiles reading the panel takes longer than multiplying it.
-  private static let fewTiles = 2
+  /// Up to this number of register tiles reading the panels takes longer than multiplying them.
+  private var fewTiles: Int { second == nil ? 2 : 3 }
 
-  /// Register tiles of `rows` rows.
+  /// Register tiles of `rows` rows of this product.
   @inline(__always)
-  private func tileCount(_ rows: Int) -> Int { (rows + rowLimit - 1) / rowLimit }
+  private func tiles(_ rows: Int) -> Int { tileCount(rows, limit: rowLimit) }
 
   /// Rows of the next register tile when `left` are left: nearly equal tiles instead of full ones and
   /// a rest.
   @inline(__always)
   func nextTile(_ left: Int) -> Int {
-    let tiles = tileCount(left)
+    let tiles = tiles(left)
     return (left + tiles - 1) / tiles
   }
 
@@ -61,14 +70,14 @@ extension PanelProduct {
     _ count: Int, _ scratch: ScratchLayout, _ width: Int, _ c: M, _ cStride: Int,
     _ spread: inout Spread, next: P?, isFirst: Bool
   ) {
-    let tiles = tileCount(count)
+    let tiles = tiles(count)
     var ahead = Ahead(scratch)
     var (row, index) = (0, 0)
     while row < count {
       let rows = nextTile(count - row)
       var requests: Requests
-      ahead.begin(inner, SeparateRows.self)
-      if tiles <= Self.fewTiles {
+      ahead.begin(inner, requestSteps: requestSteps(SeparateRows.self))
+      if tiles <= fewTiles {
         requests = ahead.requests()
         requests.isNear = index == 0
       } else {

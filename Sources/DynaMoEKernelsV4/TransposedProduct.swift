@@ -2,7 +2,8 @@
 
 import CDynaMoEPlatform
 
-/// Rows of W that are multiplied before the next panel. A copy of so much of a panel stays in the first-level cache.
+/// Rows of W that are multiplied before the next panel. A copy of so much of a panel stays in the first-level cache, of two in
+/// the second.
 private let innerBlock = 256
 /// Up to this number of rows a panel is read so few times that copying it would not pay.
 private let directRows = 32
@@ -32,8 +33,8 @@ public func transposedTile(
       var spread = Spread(isLast ? ahead : next, isLast ? aheadCount : 1, tiles: tiles, layout)
       var column = 0
       while column < columns {
-        let width = nextColumns(columns - column)
-        let panelWidth = width > panelColumns ? width : panelColumns
+        let width = nextColumns(columns - column, rows: rows)
+        let panelWidth = max(width, panelColumns)
         if !isDirect {
           copyPanel(
             rows: depth, source + column, weightStride, columns: width, layout.packed, panelWidth)

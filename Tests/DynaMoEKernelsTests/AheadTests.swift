@@ -42,7 +42,7 @@ import Testing
       let steps = 4 * Ahead.limit
       var (asked, most) = (Set<Int>(), 0)
       for _ in 0..<tiles {
-        ahead.begin(steps, SeparateRows.self)
+        ahead.begin(steps, requestSteps: 4)
         ahead.add(&spread)
         let list = ahead.requests().list
         var count = 0
@@ -69,7 +69,7 @@ import Testing
     var ahead = Ahead(layout)
     for steps in [0, 1, 3, 4, 9, 64] {
       layout.requests.update(repeating: P(layout.edge) + 1, count: Ahead.limit)
-      ahead.begin(steps, AdjacentRows.self)
+      ahead.begin(steps, requestSteps: 2)
       ahead.add(P(layout.packed), 100_000)
       let list = ahead.requests().list
       for slot in 0..<Ahead.limit {

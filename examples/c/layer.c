@@ -82,6 +82,7 @@ int main(void)
     loss = loss_and_gradient(y, target, dy);
     if (step == 0)
       first = loss;
+    /* dynamoe_layer_backward_step is these three in one, but leaves no gradients to be read below. */
     check(dynamoe_layer_zero_gradients(layer), "zero_gradients");
     check(dynamoe_layer_backward(layer, dy, count, dx, count), "backward");
     check(dynamoe_layer_step(layer, NAN), "step"); /* NAN: the configured learning rate */

@@ -172,17 +172,17 @@ public final class MoELayer: RoutedNetwork {
   }
 
   /// ``RoutedNetwork/zeroGradients()``, ``backward(_:inputGradient:)`` and ``RoutedNetwork/step(learningRate:)`` in one call,
-  /// with the same bits. Leaves the gradients unspecified.
+  /// with the same bits. Leaves the gradients unspecified, also when it fails.
   ///
-  /// Without `clip` each matrix makes its step as soon as a part of its gradient is known: weights and the optimizer's state pass
-  /// memory once.
+  /// Without `clip`, and unless the gradient variance is measured, each part of a matrix makes its step as soon as its gradient is
+  /// known: weights and the optimizer's state are read and written once.
   ///
   /// - Parameters:
   ///   - outputGradient: dL/dy [T, D] of the rows of the latest training forward, finite.
   ///   - inputGradient: [T, D], overwritten with dL/dx.
-  ///   - learningRate: finite and at least 0; nil: the configured one of this step.
-  /// - Throws: as the three; ``DynaMoEError/failed(_:)`` when a gradient is not finite: no parameter was changed, but the
-  ///   forward has had its backward.
+  ///   - learningRate: 0 to 1e6; nil: the configured one of this step.
+  /// - Throws: as the three; ``DynaMoEError/failed(_:)`` when a gradient is not finite or above 1e18: no parameter was changed, but
+  ///   the forward has had its backward.
   public func backwardStep(
     _ outputGradient: UnsafeBufferPointer<Float>,
     inputGradient: UnsafeMutableBufferPointer<Float>? = nil, learningRate: Double? = nil
@@ -199,7 +199,6 @@ public final class MoELayer: RoutedNetwork {
     if !fits { storage.optimizer.zeroSeparateGradients() }
     try step(rate, separately: fits) { use in
       layer.weightGradients(input.base, pass, use)
-    } commit: {
     }
   }
 

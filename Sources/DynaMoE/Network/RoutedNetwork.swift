@@ -155,7 +155,7 @@ public class RoutedNetwork {
   ///   - commit: what changes besides once nothing can fail any more.
   func step(
     _ learningRate: Double, separately: Bool, gradients: (GradientUse) -> Void,
-    commit: () -> Void
+    commit: () -> Void = {}
   ) throws(DynaMoEError) {
     let optimizer = storage.optimizer
     guard separately else {

@@ -147,7 +147,7 @@ final class Optimizer {
       }
       guard let bad else { continue }
       throw .failed(
-        "the gradient of \(entry.specification.name) has \(bad), allowed: finite, at most \(largestGradient); nothing was changed"
+        "the gradient of \(entry.specification.name) has \(bad), allowed: finite, at most \(largestGradient); no parameter was changed"
       )
     }
   }

@@ -3,7 +3,7 @@ import DynaMoEKernelsBaseline
 /// The tuned kernels, compiled for one level of processors.
 enum LevelBaseline {
   static let table = KernelTable(
-    name: "baseline", panelColumns: panelColumns, tileRows: tileRows, tileColumns: tileColumns,
+    name: "baseline", panelColumns: panelColumns, tileRows: tileRows, tileColumns: panelColumns,
     pack: pack, productTile: productTile, transposedTile: transposedTile,
     gradientTile: gradientTile, columnSums: columnSums,
     activation: activation, gated: gated, activationGradient: activationGradient,

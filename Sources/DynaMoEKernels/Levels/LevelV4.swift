@@ -4,7 +4,7 @@
   /// The tuned kernels, compiled for one level of processors.
   enum LevelV4 {
     static let table = KernelTable(
-      name: "v4", panelColumns: panelColumns, tileRows: tileRows, tileColumns: tileColumns,
+      name: "v4", panelColumns: panelColumns, tileRows: tileRows, tileColumns: panelColumns,
       pack: pack, productTile: productTile, transposedTile: transposedTile,
       gradientTile: gradientTile, columnSums: columnSums,
       activation: activation, gated: gated, activationGradient: activationGradient,

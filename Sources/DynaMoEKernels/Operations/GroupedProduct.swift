@@ -1,6 +1,9 @@
 /// Rows of a matrix that a transposed product reads first, and is asked for before it begins.
 private let firstRows = 256
 
+/// Rows of a block of a product, at most; a multiple of the rows of all register tiles but one.
+private let productRows = 132
+
 extension Backend {
   /// c[p, :] = a[gather(p), :] · W_gᵀ + bias_g for every row p of group g.
   ///
@@ -22,7 +25,7 @@ extension Backend {
     let (outputs, inputs) = (w.outputs, w.inputs)
     let plan = TilePlan(
       groups, columns: outputs, inner: inputs, tileRows: table.tileRows,
-      tileColumns: max(table.panelColumns, table.tileColumns), rowLimit: 192,
+      tileColumns: table.tileColumns, rowLimit: productRows,
       columnLimit: ScratchLease.tileColumns, threads: pool.threadCount)
     plan.run(pool) { tile, _, memory in
       var ahead = memory.ahead

@@ -133,8 +133,9 @@ class MoELayer(Network):
     def backward_step(self, output_gradient: Any, lr: float | None = None) -> FloatArray:
         """Do `zero_gradients`, `backward` and `step` in one call, with the same bits.
 
-        Without ``clip`` each matrix makes its step as soon as a part of its gradient is known:
-        weights and the optimizer's state pass memory once. Leaves `gradients` unspecified.
+        Without ``clip``, and unless the gradient variance is measured, each part of a matrix makes
+        its step as soon as its gradient is known: weights and the optimizer's state are read and
+        written once. Leaves `gradients` unspecified, also when it fails.
 
         Parameters
         ----------
@@ -151,11 +152,11 @@ class MoELayer(Network):
         Raises
         ------
         ValueError
-            For a wrong shape or type, NaN or infinity; when `lr` is not a finite number of at
-            least 0.
+            For a wrong shape or type, NaN or infinity; when `lr` is not from 0 to 1e6.
         DynaMoEError
-            Without a training forward since the latest backward. When a gradient is not finite:
-            no parameter was changed, but the forward has had its backward.
+            Without a training forward since the latest backward; when the layer was loaded as
+            bfloat16. When a gradient is not finite or above 1e18: no parameter was changed, but
+            the forward has had its backward.
         """
         handle = self._live()
         gradient = self._output_gradient(output_gradient)
