@@ -60,7 +60,7 @@ extension Model {
     _ source: RowSource, rows: Int, _ targets: [Double]
   ) throws(AllocationError) -> Bool {
     let hidden = try Buffer<Float>(uninitialized: rows * width)
-    let chunk = min(rows, EvaluationPass.chunkRows)
+    let chunk = min(rows, evaluation.chunkRows)
     try evaluation.reserve(rows: chunk, width: width, experts: mostExperts)
     for first in stride(from: 0, to: rows, by: chunk) {
       input.forward(

@@ -19,7 +19,7 @@ enum LatestForward {
 final class EvaluationPass {
   /// Rows of a chunk: enough for the products, few enough for the memory of any number of rows to
   /// stay bounded.
-  static let chunkRows = 4096
+  let chunkRows: Int
 
   /// h [chunk, D], overwritten by each block.
   var hidden = Buffer<Float>()
@@ -36,10 +36,20 @@ final class EvaluationPass {
   let batch: BatchPass
   var latest = LatestForward.none
 
-  init(statistics: [LayerStatistics], batch: BatchPass) {
+  init(_ layers: [RoutedLayer], statistics: [LayerStatistics], batch: BatchPass) {
+    chunkRows = layers.map(Self.chunkRows).max() ?? Self.fewestRows
     self.statistics = statistics
     self.batch = batch
     records = statistics.map { RoutingRecord(experts: $0.counters.experts) }
+  }
+
+  private static let fewestRows = 4096
+  private static let mostRows = 16_384
+
+  /// Each chunk reads the weights of all experts anew, which pays for some hundred rows of each.
+  private static func chunkRows(_ layer: RoutedLayer) -> Int {
+    let rows = 128 * Double(layer.expertCount) / max(1, layer.router.expectedActive)
+    return Int(min(max(rows, Double(fewestRows)), Double(mostRows)))
   }
 
   func reserve(rows: Int, width: Int, experts: Int) throws(AllocationError) {

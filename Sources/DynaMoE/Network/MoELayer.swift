@@ -125,8 +125,8 @@ public final class MoELayer: RoutedNetwork {
     try withMemory(for: "the routing of \(rows) rows") { () throws(AllocationError) in
       try record.reserve(rows: rows)
     }
-    for first in stride(from: 0, to: rows, by: EvaluationPass.chunkRows) {
-      let count = min(EvaluationPass.chunkRows, rows - first)
+    for first in stride(from: 0, to: rows, by: evaluation.chunkRows) {
+      let count = min(evaluation.chunkRows, rows - first)
       let weights = record.weights + first * record.experts
       try withMemory(for: "an evaluation of \(count) rows") { () throws(AllocationError) in
         try layer.forward(

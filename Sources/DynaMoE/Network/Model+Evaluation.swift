@@ -47,15 +47,15 @@ extension Model {
     try checkTargets(targets, rows: rows)
     var task = TaskLoss(targets, rows: rows, outputs: outputs)
     var explained = ExplainedVariance(targets, rows: rows, outputs: outputs)
-    let slice = head.largestSlice(min(rows, EvaluationPass.chunkRows))
+    let slice = head.largestSlice(min(rows, pass.chunkRows))
     try withMemory(for: "the logits of \(slice) rows") { () throws(AllocationError) in
       try pass.batch.logitGradient.reserve(slice * outputs)
       try pass.batch.rowLoss.reserve(slice)
     }
     for layer in pass.statistics { layer.beginEvaluation() }
     if let source {
-      for first in stride(from: 0, to: rows, by: EvaluationPass.chunkRows) {
-        let count = min(EvaluationPass.chunkRows, rows - first)
+      for first in stride(from: 0, to: rows, by: pass.chunkRows) {
+        let count = min(pass.chunkRows, rows - first)
         let x = try evaluateBlocks(
           source.advanced(first, inputs: self.input.inputs), rows: count, firstRow: nil, pass
         ) { layer, pass in counts?.add(layer: layer, first: first, pass) }
@@ -94,7 +94,7 @@ extension Model {
       pass.latest = .evaluation(rows: 0)
       return
     }
-    let slice = head.largestSlice(min(rows, EvaluationPass.chunkRows))
+    let slice = head.largestSlice(min(rows, pass.chunkRows))
     try withMemory(for: "the logits of \(slice) rows") { () throws(AllocationError) in
       if logits == nil { try pass.batch.logitGradient.reserve(slice * outputs) }
     }
@@ -103,8 +103,8 @@ extension Model {
       for record in pass.records { try record.reserve(rows: rows) }
     }
     for layer in pass.statistics { layer.beginEvaluation() }
-    for first in stride(from: 0, to: rows, by: EvaluationPass.chunkRows) {
-      let count = min(EvaluationPass.chunkRows, rows - first)
+    for first in stride(from: 0, to: rows, by: pass.chunkRows) {
+      let count = min(pass.chunkRows, rows - first)
       let x = try evaluateBlocks(
         source.advanced(first, inputs: input.inputs), rows: count, firstRow: first, pass)
       for start in stride(from: 0, to: count, by: slice) {

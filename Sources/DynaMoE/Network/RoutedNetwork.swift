@@ -36,7 +36,7 @@ public class RoutedNetwork {
     self.layers = layers
     trainingPasses = passes
     trainingRecords = records
-    evaluation = EvaluationPass(statistics: layers.map(\.statistics), batch: batch)
+    evaluation = EvaluationPass(layers, statistics: layers.map(\.statistics), batch: batch)
     for layer in layers { layer.router.initializeBuffers(losses: storage.losses) }
   }
 

@@ -32,7 +32,7 @@ public final class Session: @unchecked Sendable {
       statistics.append(try LayerStatistics(layer: layer.index, experts: layer.expertCount))
     }
     self.model = model
-    pass = EvaluationPass(statistics: statistics, batch: BatchPass())
+    pass = EvaluationPass(model.layers, statistics: statistics, batch: BatchPass())
     inUse = .allocate(capacity: 1)
     inUse.initialize(to: 0)
     limit = .allocate(capacity: 1)

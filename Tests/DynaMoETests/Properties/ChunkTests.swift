@@ -3,7 +3,7 @@ import Testing
 
 @testable import DynaMoE
 
-/// More rows than an evaluation takes at once (4096), and more logits than the head computes at once (2²³), give what
+/// More rows than an evaluation takes at once (4096 and more), and more logits than the head computes at once (2²³), give what
 /// smaller batches give.
 @Suite struct ChunkTests {
   /// The second chunk's rows are unlike the first's.
@@ -51,6 +51,29 @@ import Testing
   }
 
   // MARK: - Evaluation
+
+  /// Many experts with few rows each are evaluated in larger chunks.
+  @Test(
+    .enabled(if: kernelsKeepBits, "OpenBLAS promises no bits"),
+    arguments: [(8, 4096), (64, 4096), (128, 8192), (300, 16_384)])
+  func rowsOfAChunk(_ experts: Int, _ rows: Int) throws {
+    let layer = try MoELayer(
+      LayerDescription(RouterDescription(kind: "top_k", k: 2)) {
+        $0.width = 2
+        $0.experts = experts
+        $0.hidden = 1
+      })
+    #expect(layer.evaluation.chunkRows == rows)
+    var random = SeededGenerator(4)
+    let (count, part) = (rows + 50, 3000)
+    let x = random.normals(2 * count)
+    let whole = try layer.run(x, rows: count, training: false)
+    let parts = try stride(from: 0, to: count, by: part).flatMap { first in
+      let end = min(first + part, count)
+      return try layer.run(Array(x[2 * first..<2 * end]), rows: end - first, training: false)
+    }
+    #expect(firstDifference(whole, parts) == nil)
+  }
 
   @Test func forwardOfSeveralChunks() throws {
     let model = try narrow("classification").model()

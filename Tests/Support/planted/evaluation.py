@@ -39,8 +39,8 @@ model.wrong(
 )
 model.wrong(
     "evaluate: the last chunk in full",
-    "let count = min(EvaluationPass.chunkRows, «rows - first»)\n        let x",
-    "max(rows - first, min(rows, EvaluationPass.chunkRows))",
+    "let count = min(pass.chunkRows, «rows - first»)\n        let x",
+    "max(rows - first, min(rows, pass.chunkRows))",
 )
 model.wrong(
     "evaluate: perplexity in bits",
@@ -122,7 +122,7 @@ layer.wrong(
 layer.wrong(
     "layer: statistics of the last chunk only",
     "⟦layer.statistics.countEvaluation(evaluation.layer, weights: weights)⟧",
-    "if first + EvaluationPass.chunkRows >= rows { "
+    "if first + evaluation.chunkRows >= rows { "
     "layer.statistics.countEvaluation(evaluation.layer, weights: weights) }",
 )
 layer.wrong(
