@@ -123,12 +123,7 @@ class MoELayer(Network):
         DynaMoEError
             Without a training forward since the latest backward.
         """
-        handle = self._live()
-        gradient = self._output_gradient(output_gradient)
-        dx = np.empty(gradient.shape, np.float32)
-        arguments = (address(gradient), gradient.size, address(dx), dx.size)
-        check(self._c.backward(handle.address, *arguments))
-        return dx
+        return self._backward(self._c.backward, output_gradient)
 
     def backward_step(self, output_gradient: Any, lr: float | None = None) -> FloatArray:
         """Do `zero_gradients`, `backward` and `step` in one call, with the same bits.
@@ -158,15 +153,10 @@ class MoELayer(Network):
             bfloat16. When a gradient is not finite or above 1e18: no parameter was changed, but
             the forward has had its backward.
         """
-        handle = self._live()
-        gradient = self._output_gradient(output_gradient)
-        rate = self._learning_rate(lr)
-        dx = np.empty(gradient.shape, np.float32)
-        arguments = (address(gradient), gradient.size, address(dx), dx.size)
-        check(self._c.backward_step(handle.address, *arguments, rate))
-        return dx
+        return self._backward(self._c.backward_step, output_gradient, self._learning_rate(lr))
 
-    def _output_gradient(self, output_gradient: Any) -> FloatArray:
+    def _backward(self, function: Any, output_gradient: Any, *rest: float) -> FloatArray:
+        handle = self._live()
         gradient = _arrays.features(output_gradient, "output_gradient", self._width)
         expected = self._rows_in_training
         if expected is not None and len(gradient) != expected:
@@ -174,7 +164,10 @@ class MoELayer(Network):
                 f"output_gradient: got shape {shape_text(gradient.shape)}, "
                 f"allowed is {shape_text((expected, self._width))}"
             )
-        return gradient
+        dx = np.empty(gradient.shape, np.float32)
+        arguments = (address(gradient), gradient.size, address(dx), dx.size)
+        check(function(handle.address, *arguments, *rest))
+        return dx
 
     @property
     def losses(self) -> dict[str, float]:
